@@ -1,0 +1,1 @@
+"""Cells and the engines that loop them over time."""

@@ -1,0 +1,231 @@
+"""The `graph` engine: the plain loop over time, recorded once as CUDA graphs and replayed.
+
+On a GPU the plain loop is bound by the launches of its small kernels; a replay launches them all at once. It takes any
+cell with ``step``, and by ``run_module`` any recurrence at all whose ``forward`` is torch code on the GPU that looks at
+no value (no ``.item()``). A recording belongs to the shapes it was made with, costs a few plain passes, and keeps the
+memory of one forward and backward: sequences of ever new lengths are not for it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from models.scan import reference
+from models.scan.cell import Cell
+from models.scan.engines import EngineError
+
+KEPT = 8  # recordings; training, evaluation and their last, smaller batches take four
+WARM_UP = 2  # plain passes before a recording: libraries set themselves up at first use, which cannot be recorded
+
+Body = Callable[..., tuple[Tensor, ...]]
+
+
+def unavailable(device_type: str) -> str | None:
+    """Why this machine cannot run the engine at all, or None."""
+    if device_type != "cuda":
+        return f"CUDA graphs need a GPU, and this is {device_type}"
+    return None if torch.cuda.is_available() else "no GPU: torch sees no CUDA device or driver"
+
+
+def why_not(cell: Any, *, device: torch.device, dtype: torch.dtype, hidden_size: int, precision: str) -> str | None:
+    """Why the engine cannot run this cell here, or None."""
+    if type(cell).__eq__ is object.__eq__ or type(cell).__hash__ is None:
+        return f"{type(cell).__name__} is told apart by identity: a frozen dataclass lets a recording be found again"
+    return None
+
+
+class Recording:
+    """Forward and backward of a function of tensors, recorded for one set of shapes.
+
+    Args:
+        body: ``body(*tensors, profile=...)``, a tuple of tensors.
+        tensors: examples of its arguments, None where there is none.
+        profile: an example of the buffer that its backward fills, or None.
+    """
+
+    def __init__(self, body: Body, tensors: Sequence[Tensor | None], profile: Tensor | None) -> None:
+        self.body, self.generation = body, 0
+        self.inputs = [None if t is None else _own(t) for t in tensors]
+        self.wanted = [t for t in self.inputs if t is not None and t.requires_grad]
+        self.profile = None if profile is None else torch.zeros_like(profile)
+        self.live: tuple[Tensor, ...] = ()
+        self.cotangents: list[Tensor] = []
+        self.warm_up()
+        self.outputs, self.replay_forward = self.record(self.run_forward)
+        self.grads: tuple[Tensor | None, ...] = ()
+        if self.wanted:
+            self.cotangents = [torch.zeros_like(o) for o in self.outputs]
+            self.grads, self.replay_backward = self.record(self.run_backward)
+
+    def run_forward(self) -> tuple[Tensor, ...]:
+        """The function on the static inputs."""
+        with torch.set_grad_enabled(bool(self.wanted)):
+            self.live = tuple(self.body(*self.inputs, profile=self.profile))
+        return self.live
+
+    def run_backward(self) -> tuple[Tensor | None, ...]:
+        """Gradients of the static inputs. What the forward saved stays, so that a backward may come twice."""
+        return torch.autograd.grad(self.live, self.wanted, self.cotangents, retain_graph=True, allow_unused=True)
+
+    def warm_up(self) -> None:
+        """Passes on a stream of their own, as a recording asks for."""
+        torch.cuda.synchronize()
+        with torch.cuda.stream(torch.cuda.Stream()):
+            for _ in range(WARM_UP):
+                self.cotangents = [torch.zeros_like(o) for o in self.run_forward()]
+                if self.wanted:
+                    self.run_backward()
+        torch.cuda.synchronize()
+        self.live = ()
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def record(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+        """The tensors that the work makes, and a function that makes them again in place."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool):
+            made = work()
+        return made, graph.replay
+
+    def forward(self, tensors: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+        """The outputs for these arguments: static tensors, good until the next call."""
+        with torch.no_grad():
+            for own, given in zip(self.inputs, tensors, strict=True):
+                if own is not None and given is not None:
+                    own.copy_(given)
+        self.generation += 1
+        self.replay_forward()
+        return self.outputs
+
+    def backward(self, cotangents: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+        """Gradients of the arguments of the last ``forward``, copies, None where not wanted."""
+        for own, given in zip(self.cotangents, cotangents, strict=True):
+            own.zero_() if given is None else own.copy_(given)
+        self.replay_backward()
+        found = iter(self.grads)
+        grads = [next(found) if t is not None and t.requires_grad else None for t in self.inputs]
+        return tuple(None if g is None else g.clone() for g in grads)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone(memory_format=torch.contiguous_format).requires_grad_(tensor.requires_grad)
+
+
+class _Replay(torch.autograd.Function):
+    """A recording under autograd. A backward that comes after another forward replays its own forward first."""
+
+    @staticmethod
+    def forward(ctx: Any, recording: Recording, profile: Tensor | None, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        outputs = recording.forward(tensors)
+        ctx.save_for_backward(*tensors)
+        ctx.set_materialize_grads(False)
+        ctx.recording, ctx.profile, ctx.generation = recording, profile, recording.generation
+        return tuple(o.detach().clone() for o in outputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        recording = ctx.recording
+        if recording.generation != ctx.generation:
+            recording.forward(ctx.saved_tensors)
+            ctx.generation = recording.generation
+        grads = recording.backward(cotangents)
+        if ctx.profile is not None:
+            ctx.profile.copy_(recording.profile)
+        return (None, None, *grads)
+
+
+_recordings: OrderedDict[Hashable, Recording] = OrderedDict()
+
+
+def clear() -> None:
+    """Forget all recordings and free their memory."""
+    _recordings.clear()
+
+
+def _facts(tensor: Tensor | None, tracked: bool) -> Hashable:
+    return (
+        None if tensor is None else (tuple(tensor.shape), tensor.dtype, tensor.device, tracked and tensor.requires_grad)
+    )
+
+
+def call(
+    key: Hashable, body: Body, tensors: Sequence[Tensor | None], *, profile: Tensor | None = None,
+    recording: type[Recording] = Recording,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """``body(*tensors, profile=profile)`` by the recording of this key and these shapes, made where there is none.
+
+    Args:
+        key: what tells the body from others.
+        body: returns a tuple of tensors; all its tensors come in as arguments.
+        tensors: all of one device.
+        profile: buffer that the backward fills, or None.
+        recording: what records.
+
+    Raises:
+        EngineError: inside vmap or autocast, or what the body does cannot be recorded.
+    """
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        raise EngineError("engine graph: it cannot run under vmap; run the seeds one by one")
+    if any(torch.is_autocast_enabled(d) for d in ("cuda", "cpu")):
+        raise EngineError("engine graph: it cannot run under autocast; leave autocast off")
+    tracked = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    profile = profile if tracked else None
+    full = (key, *(_facts(t, tracked) for t in tensors), _facts(profile, False))
+    with torch.cuda.device_of(next(t for t in tensors if t is not None)):
+        if full not in _recordings:
+            examples = [t if t is None or tracked else t.detach() for t in tensors]
+            _recordings[full] = _recorded(recording, body, examples, profile)
+            while len(_recordings) > KEPT:
+                _recordings.popitem(last=False)
+        _recordings.move_to_end(full)
+        if tracked:
+            return _Replay.apply(_recordings[full], profile, *tensors)
+        return tuple(o.clone() for o in _recordings[full].forward(tensors))
+
+
+def _recorded(
+    recording: type[Recording], body: Body, tensors: Sequence[Tensor | None], profile: Tensor | None
+) -> Recording:
+    try:
+        return recording(body, tensors, profile)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise EngineError(f"engine graph: this model cannot be recorded as a CUDA graph: {line}") from error
+
+
+def run(
+    cell: Cell, x: Tensor, V: Tensor | None, b: Tensor | None, W: Tensor | None, p: Tensor | None, s0: Tensor,
+    *, profile: Tensor | None = None, precision: str = "float32",
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Loop a cell over time; arguments as in ``models.scan.cell.scan``."""
+
+    def loop(*tensors: Any, profile: Tensor | None) -> tuple[Tensor, ...]:
+        return reference.run(cell, *tensors, profile=profile)
+
+    h, final = call(("scan", cell), loop, (x, V, b, W, p, s0), profile=profile)
+    return h, final
+
+
+def run_module(module: nn.Module, x: Tensor, *, profile: Tensor | None = None) -> tuple[Tensor, ...]:
+    """``module(x, profile=profile)`` by a recording, for a recurrence that defines no cell.
+
+    Args:
+        module: returns a tuple of tensors; its buffers are read where they are, and must stay there.
+        x: (T,B,I).
+        profile: buffer that the backward fills, or None.
+    """
+    names, values = zip(*module.named_parameters(), strict=True) if list(module.parameters()) else ((), ())
+
+    def forward(given: Tensor, *parameters: Tensor, profile: Tensor | None) -> tuple[Tensor, ...]:
+        named = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(module, named, (given,), {"profile": profile})
+
+    return call(("module", module, module.training), forward, (x, *values), profile=profile)

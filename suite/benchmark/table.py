@@ -1,0 +1,63 @@
+"""From measurements to rows, the printed table, the stored file, and the comparison with a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Row = dict[str, Any]
+KEY = ("shape", "model", "engine", "threads", "batch", "hidden", "length", "input")
+
+
+def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes two rows comparable."""
+    return tuple(row[name] for name in KEY)
+
+
+def lines(rows: Sequence[Row]) -> Iterable[str]:
+    """The table, at most 80 columns wide."""
+    head = f"{'shape':12} {'model':20} {'engine':9} {'thr':>3} {'step ms':>9} {'quartiles':>13} {'x loop':>6}"
+    yield head
+    last = None
+    for row in rows:
+        group = (row["shape"], row["model"], row["threads"])
+        if last is not None and group != last:
+            yield ""
+        last = group
+        step = row["step_ms"]
+        quartiles = f"{_ms(step['q25'])}-{_ms(step['q75'])}"
+        ratio = "" if row["ratio_to_loop"] is None else f"{row['ratio_to_loop']:.2f}"
+        text = f"{row['shape']:12} {row['model']:20} {row['engine']:9} {row['threads']:>3} "
+        yield (text + f"{_ms(step['median']):>9} {quartiles:>13} {ratio:>6}").rstrip()
+
+
+def _ms(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def regressions(rows: Iterable[Row], baseline: Iterable[Row], *, tolerance: float) -> list[str]:
+    """Rows whose ratio to the loop fell below the baseline's by more than the tolerance; one thread alone is gated.
+
+    Args:
+        rows: measured now.
+        baseline: stored.
+        tolerance: a fraction: 0.2 allows 80 % of the baseline's ratio.
+    """
+    stored = {key(row): row for row in baseline}
+    found = []
+    for row in rows:
+        before = stored.get(key(row))
+        if before is None or row["threads"] != 1 or not before["ratio_to_loop"] or not row["ratio_to_loop"]:
+            continue
+        if row["ratio_to_loop"] < (1 - tolerance) * before["ratio_to_loop"]:
+            found.append(
+                f"{row['shape']} {row['model']} {row['engine']}: {row['ratio_to_loop']:.2f} times the loop, "
+                f"the baseline says {before['ratio_to_loop']:.2f}"
+            )
+    return found
+
+
+def compared(rows: Iterable[Row], baseline: Iterable[Row]) -> int:
+    """How many rows the baseline knows and the gate looks at."""
+    stored = {key(row) for row in baseline if row["ratio_to_loop"]}
+    return sum(1 for row in rows if row["threads"] == 1 and row["ratio_to_loop"] and key(row) in stored)

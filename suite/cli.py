@@ -1,0 +1,113 @@
+"""What all commands share: parsing helpers, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from suite.errors import CANNOT_WRITE, DATA, DONE, INTERRUPTED, USAGE, SuiteError, UsageError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """One line, exit code 2."""
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(USAGE)
+
+
+def parser(command: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """A parser for ``python -m suite.<command>``."""
+    return _Parser(
+        prog=f"python -m suite.{command}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_folders(p: argparse.ArgumentParser, *, data: bool = False, reports: bool = False) -> None:
+    """``--results-dir`` and, where asked for, ``--data-dir`` and ``--reports-dir``."""
+    group = p.add_argument_group("folders")
+    group.add_argument("--results-dir", type=Path, default=Path("results"), metavar="D", help="default ./results")
+    if reports:
+        group.add_argument("--reports-dir", type=Path, default=Path("reports"), metavar="D", help="default ./reports")
+    if data:
+        group.add_argument("--data-dir", type=Path, metavar="D", help="default $RNNBENCH_DATA or the cache folder")
+
+
+def positive_int(text: str) -> int:
+    """An argument that is a whole number >= 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number >= 1, got {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """An argument that is a finite number of seconds >= 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"wanted seconds >= 0, got {text!r}")
+    return value
+
+
+def names(text: str, option: str) -> tuple[str, ...]:
+    """A comma-separated list without empty names.
+
+    Raises:
+        UsageError: no name.
+    """
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
+        raise UsageError(f"{option}: wanted at least one name, got {text!r}")
+    return found
+
+
+def guarded(
+    p: argparse.ArgumentParser, command: Callable[[argparse.Namespace], int], argv: list[str] | None
+) -> int:  # fmt: skip
+    """Parse and run a command; problems a person can mend become one line on stderr and their exit code."""
+    try:
+        from suite.names import check_shadowing
+
+        args = p.parse_args(argv)
+        check_shadowing()
+        code = command(args)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else DONE if stop.code is None else USAGE
+    except SuiteError as error:
+        return _say(p, error, error.exit_code)
+    except KeyboardInterrupt:
+        return _say(p, "interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of stdout left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        return _say(p, error, CANNOT_WRITE)
+    except Exception as error:
+        known = {
+            "TaskError": USAGE,
+            "ModelError": USAGE,
+            "EngineError": USAGE,
+            "DataNotWritten": CANNOT_WRITE,
+            "DataError": DATA,
+        }
+        for kind in type(error).__mro__:
+            if kind.__name__ in known:
+                return _say(p, error, known[kind.__name__])
+        raise
+
+
+def _say(p: argparse.ArgumentParser, error: object, code: int) -> int:
+    text = " ".join(str(error).split())
+    print(f"{p.prog}: {text}", file=sys.stderr)
+    return code

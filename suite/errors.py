@@ -1,0 +1,43 @@
+"""The exit codes, and the one exception that commands turn into a clear line and an exit code."""
+
+from __future__ import annotations
+
+DONE = 0
+SOME_FAILED = 1
+USAGE = 2
+REGRESSION = 3
+DATA = 4
+CANNOT_WRITE = 5
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+class SuiteError(Exception):
+    """A problem that a person can mend: one line saying what was wanted, what came and what to do.
+
+    Attributes:
+        exit_code: what the command returns (DESIGN section 9).
+    """
+
+    exit_code = USAGE
+
+    def __init__(self, message: str, *, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        if exit_code is not None:
+            self.exit_code = exit_code
+
+
+class UsageError(SuiteError):
+    """A bad argument, recipe or plug-in (exit code 2)."""
+
+
+class DataMissing(SuiteError):
+    """Raw data is missing, truncated or altered (exit code 4)."""
+
+    exit_code = DATA
+
+
+class CannotWrite(SuiteError):
+    """A result could not be written: read-only folder or full disk (exit code 5)."""
+
+    exit_code = CANNOT_WRITE

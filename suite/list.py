@@ -1,0 +1,233 @@
+"""``python -m suite.list``: what there is: models, tasks, engines, recipes, records, and the record's schema.
+
+Names come from tables and need no torch; ``--sources``, ``--engines`` and ``--recipes TASK`` import what they describe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from suite import cli
+from suite.errors import DONE, UsageError
+
+EPILOG = """examples:
+  python -m suite.list
+  python -m suite.list --models --sources
+  python -m suite.list --recipes har2
+  python -m suite.list --records --json
+
+without an option: models and tasks
+exit codes: 0 done; 2 usage
+"""
+Row = dict[str, Any]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    p = cli.parser("list", "List models, tasks, engines, recipes, records.", EPILOG)
+    what = p.add_argument_group("what to list")
+    what.add_argument("--models", action="store_true", help="names of models and their classes")
+    what.add_argument("--tasks", action="store_true", help="names of tasks and their classes")
+    what.add_argument("--engines", action="store_true", help="engines: which run on this machine, why not the rest")
+    what.add_argument("--recipes", nargs="?", const="", metavar="TASK", help="recipe files; with TASK, every value")
+    what.add_argument("--records", action="store_true", help="records in the results folder, with their status")
+    what.add_argument("--schema", action="store_true", help="the fields of a record")
+    how = p.add_argument_group("how")
+    how.add_argument("--sources", action="store_true", help="models and tasks: with source and options (imports them)")
+    how.add_argument("--preset", choices=["quick"], help="recipes of this preset")
+    how.add_argument("--recipes-dir", type=Path, metavar="DIR", help="recipe files that go before the packaged ones")
+    how.add_argument("--json", action="store_true", help="one JSON object a line")
+    cli.add_folders(p)
+    return p
+
+
+def plugins(kind: str, *, sources: bool) -> Iterator[Row]:
+    """Rows of the model or task table, entry points among them; ``sources`` imports each class."""
+    from suite.names import resolve, table
+
+    for name, (target, fixed) in table(kind).items():  # type: ignore[arg-type]
+        row: Row = {"kind": kind, "name": name, "class": target, "fixed": dict(fixed)}
+        if sources:
+            try:
+                plugin = resolve(kind, name)  # type: ignore[arg-type]
+            except UsageError as error:  # an installed plug-in that cannot be imported hides no other
+                row["error"] = str(error)
+            else:
+                row |= {"source": plugin.cls.source, "version": plugin.version, "options": plugin.options({})}
+        yield row
+
+
+def engines() -> Iterator[Row]:
+    """Every engine and device: available, or why not."""
+    import torch
+
+    from models.scan.engines import NAMES, unavailable
+
+    for device in ("cpu", "cuda"):
+        none = "no GPU is visible to torch" if device == "cuda" and not torch.cuda.is_available() else None
+        for name in NAMES:
+            reason = none or unavailable(name, device)
+            yield {"kind": "engine", "name": name, "device": device, "available": reason is None, "reason": reason}
+
+
+def recipe_files(extra: Path | None) -> Iterator[Row]:
+    """Every recipe file with its sections."""
+    from suite import recipes
+
+    for place in [*([extra] if extra else []), recipes.folder()]:
+        for path in sorted(place.glob("*.toml")):
+            yield {"kind": "recipes", "task": path.stem, "sections": list(_sections(recipes.read(path))),
+                   "path": str(path)}  # fmt: skip
+
+
+def _sections(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            nested = key in ("quick", "tuned", "search")
+            yield from _sections(value, f"{prefix}{key}.") if nested else iter([prefix + key])
+
+
+def recipe_values(task: str, *, preset: str | None, extra: Path | None) -> Iterator[Row]:
+    """Every value of every model's recipe on a task, with its source."""
+    from suite import recipes
+    from suite.names import resolve, table, unknown
+
+    if task not in table("task") and ":" not in task:
+        raise UsageError(unknown("task", task, table("task")))
+    for name in table("model"):
+        recipe = recipes.load(resolve("model", name), task, preset=preset, extra=extra)
+        for key, value in recipe.values.items():
+            yield {"kind": "recipe", "task": task, "model": name, "key": key, "value": value,
+                   "source": recipe.sources[key]}  # fmt: skip
+
+
+def records(root: Path) -> Iterator[Row]:
+    """Every record and failure; one that cannot be read is ``broken`` and says why."""
+    from suite.record import RecordError, load
+    from suite.store import Store
+
+    store = Store(root)
+    for path in [*store.paths(), *store.failure_paths()]:
+        try:
+            record = load(path)
+        except RecordError as error:
+            yield {"kind": "record", "status": "broken", "path": str(path), "reason": str(error)}
+            continue
+        run, metrics = record["run"], record["metrics"]
+        yield {
+            "kind": "record", "status": record["status"], "id": record["id"], "model": run["model"],
+            "task": run["task"], "seed": run["seed"], "track": run["track"], "preset": record["where"]["preset"],
+            "epochs": len(record["curve"]), "metric": metrics["name"], "test": metrics["test"],
+            "seconds": record["seconds"]["train"], "path": str(path),
+        }  # fmt: skip
+
+
+def schema() -> Iterator[Row]:
+    """The record's fields, those of the curve's entries, of the profiles and of the provenance."""
+    from suite import record
+
+    parts = {"": record.FIELDS, "curve[].": record.CURVE, "profiles[].": record.PROFILE, "where.": record.WHERE}
+    for prefix, fields in parts.items():
+        for name, one in fields.items():
+            kinds = one.type if isinstance(one.type, tuple) else (one.type,)
+            yield {"kind": "field", "name": prefix + name, "type": _type_name(kinds), "null": one.null,
+                   "sentence": one.sentence}  # fmt: skip
+
+
+def _type_name(kinds: tuple[type, ...]) -> str:
+    names = {int: "integer", float: "number", str: "text", bool: "true/false", dict: "object", list: "list"}
+    return "number" if float in kinds else "/".join(names[kind] for kind in kinds)
+
+
+# ---- showing -----------------------------------------------------------------------------------------------------
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as aligned columns, the last one as long as it is."""
+    widths = [max(map(len, column)) for column in zip(*(row[:-1] for row in rows))]
+    return "\n".join("  ".join([*(text.ljust(w) for text, w in zip(row, widths)), row[-1]]).rstrip() for row in rows)
+
+
+def _options(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
+def _shown(row: Row) -> list[str]:
+    """A row as columns of text."""
+    kind = row["kind"]
+    if kind == "engine":
+        return [row["name"], row["device"], "yes" if row["available"] else "no", row["reason"] or ""]
+    if kind == "recipes":
+        return [row["task"], ", ".join(row["sections"])]
+    if kind == "recipe":
+        return [row["model"], row["key"], str(row["value"]), row["source"]]
+    if kind == "field":
+        return [row["name"], row["type"] + (" or null" if row["null"] else ""), row["sentence"]]
+    if kind == "record":
+        return _shown_record(row)
+    return [row["name"], row["class"], _options(row["fixed"])]
+
+
+def _shown_record(row: Row) -> list[str]:
+    if row["status"] == "broken":
+        return ["broken", "-", "-", "-", "-", "-", "-", row["reason"]]
+    from suite.progress import score, short
+
+    done = [row["status"], row["model"], row["task"], str(row["seed"]), row["track"]]
+    return [*done, score(row["test"], row["metric"]), short(row["seconds"]), row["id"]]
+
+
+def _described(row: Row) -> str:
+    """A model or task with its source and options, on several lines."""
+    lines = [f"{row['name']}  {row['class']}  {_options(row['fixed'])}".rstrip()]
+    if "error" in row:
+        return "\n".join([*lines, f"  cannot be used: {row['error']}"])
+    return "\n".join([*lines, f"  source: {row['source']}", f"  options: {_options(row['options']) or 'none'}"])
+
+
+def _print(title: str, rows: list[Row], args: argparse.Namespace) -> None:
+    if args.json:
+        for row in rows:
+            print(json.dumps(row))
+        return
+    print(f"{title}{'' if rows else ': none'}")
+    if rows and "source" in rows[0] and rows[0]["kind"] in ("model", "task"):
+        text = "\n".join(_described(row) for row in rows)
+    else:
+        text = columns([_shown(row) for row in rows]) if rows else ""
+    print("\n".join(f"  {line}" for line in text.splitlines()))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what was asked for."""
+    nothing = not (args.engines or args.recipes is not None or args.records or args.schema)
+    if args.models or (nothing and not args.tasks):
+        _print("models", list(plugins("model", sources=args.sources)), args)
+    if args.tasks or (nothing and not args.models):
+        _print("tasks", list(plugins("task", sources=args.sources)), args)
+    if args.engines:
+        _print("engines: name, device, runs here", list(engines()), args)
+    if args.recipes == "":
+        _print("recipes: task, sections", list(recipe_files(args.recipes_dir)), args)
+    elif args.recipes is not None:
+        values = list(recipe_values(args.recipes, preset=args.preset, extra=args.recipes_dir))
+        _print(f"recipes on {args.recipes}: model, key, value, source", values, args)
+    if args.records:
+        _print("records: status, model, task, seed, track, test, trained, id", list(records(args.results_dir)), args)
+    if args.schema:
+        _print("record: field, type, meaning", list(schema()), args)
+    return DONE
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return cli.guarded(parser(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""``python -m suite.merge``: bring records of other machines together in one results folder.
+
+Copying folders does the same, but where two machines trained the same run, a copy keeps one record and this keeps both.
+
+Example: python -m suite.merge node1/results node2/results --results-dir results
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from suite import cli
+from suite.errors import DONE, SOME_FAILED, UsageError
+
+EPILOG = """examples:
+  python -m suite.merge node1/results node2/results --results-dir results
+
+a second record of one run is kept under conflicts/ and told
+exit codes: 0 done; 1 some file is no valid record (the rest is merged);
+2 usage; 5 results cannot be written
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    p = cli.parser("merge", "Bring records of other results folders together in one.", EPILOG)
+    p.add_argument("sources", nargs="+", type=Path, metavar="FROM", help="results folders; they are only read")
+    p.add_argument("--json", action="store_true", help="one JSON object a file on stdout")
+    cli.add_folders(p)
+    return p
+
+
+def merge(source: Path, target: Path) -> Iterator[dict[str, Any]]:
+    """Take over every record, failure and conflict of a results folder.
+
+    Args:
+        source: a results folder.
+        target: the results folder that takes them.
+
+    Yields:
+        For each file: ``result`` (new, same, conflict or broken), ``source``, ``path``, ``reason``.
+
+    Raises:
+        UsageError: ``source`` is no results folder.
+        CannotWrite: read-only folder, full disk.
+    """
+    from suite.record import RecordError
+    from suite.store import Store
+
+    theirs, ours = Store(source), Store(target)
+    if not any((source / kind).is_dir() for kind in ("records", "failures")):
+        raise UsageError(f"{source}: wanted a results folder, with records/ or failures/ in it")
+    for path in [*theirs.paths(), *theirs.failure_paths(), *theirs.conflict_paths()]:
+        try:
+            place, new = ours.merge(path)
+        except RecordError as error:
+            yield {"result": "broken", "source": str(path), "path": None, "reason": str(error)}
+            continue
+        conflict = (target / "conflicts") in place.parents
+        result = "same" if not new else "conflict" if conflict else "new"
+        yield {"result": result, "source": str(path), "path": str(place), "reason": None}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Merge and say what came."""
+    from suite.store import Store
+
+    Store(args.results_dir).check_writable()
+    counts: Counter[str] = Counter()
+    for source in args.sources:
+        for row in merge(source, args.results_dir):
+            counts[row["result"]] += 1
+            if args.json:
+                print(json.dumps(row))
+            elif row["result"] == "conflict":
+                print(f"conflict: {row['source']} is a second record of its run: kept as {row['path']}")
+            elif row["result"] == "broken":
+                print(f"left out: {row['reason']}", file=sys.stderr)
+    words = ", ".join(f"{count} {result}" for result, count in sorted(counts.items()))
+    print(f"{words or 'nothing found'}; records in {args.results_dir / 'records'}", file=sys.stderr)
+    return SOME_FAILED if counts["broken"] else DONE
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return cli.guarded(parser(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

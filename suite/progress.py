@@ -1,0 +1,173 @@
+"""What a person sees while a grid runs, on stderr: live lines on a terminal, a plain line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from suite.plan import Planned
+    from suite.work.job import Progress
+
+
+def short(seconds: float) -> str:
+    """Seconds as 12s, 3m05s or 2h07m."""
+    total = round(max(0.0, seconds))
+    if total < 60:
+        return f"{total}s"
+    if total < 3600:
+        return f"{total // 60}m{total % 60:02d}s"
+    return f"{total // 3600}h{total % 3600 // 60:02d}m"
+
+
+class _Life:
+    """What is known of one run in training."""
+
+    def __init__(self, label: str, max_seconds: float | None = None) -> None:
+        self.label, self.max_seconds = label, max_seconds
+        self.event: Progress | None = None
+        self.first: tuple[float, float] | None = None
+        self.row: Mapping[str, Any] = {}
+        self.metric = ""
+
+    def take(self, event: Progress) -> None:
+        self.event = event
+        self.metric = event.metric or self.metric
+        share = self.share()
+        if event.kind != "start" and self.first is None:
+            self.first = (time.monotonic(), share)
+        if event.row:
+            self.row = event.row
+
+    def share(self) -> float:
+        """How much of the budget, epochs or seconds, is done, in [0,1]."""
+        event = self.event
+        if event is None:
+            return 0.0
+        inside = 1.0 if event.kind == "epoch" else event.step / max(1, event.steps)
+        epochs = (event.epoch - 1 + inside) / max(1, event.epochs)
+        return epochs if self.max_seconds is None else min(1.0, max(epochs, event.seconds / self.max_seconds))
+
+    def left(self) -> float | None:
+        """Seconds to go at the present pace."""
+        if self.first is None:
+            return None
+        passed, done = time.monotonic() - self.first[0], self.share() - self.first[1]
+        return passed * (1 - self.share()) / done if done > 1e-4 and passed > 1 else None
+
+
+def score(value: float | None, metric: str = "") -> str:
+    """A metric for people: accuracies in percent, errors with four digits."""
+    if value is None:
+        return "-"
+    return f"{100 * value:.1f} %" if metric == "accuracy" else f"{value:.4g}"
+
+
+class Terminal:
+    """Watches a grid.
+
+    Args:
+        stream: where to write.
+        live: redraw in place; by default where the stream is a terminal.
+    """
+
+    def __init__(self, *, stream: TextIO | None = None, live: bool | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.live_wanted = self.stream.isatty() and os.environ.get("TERM") != "dumb" if live is None else live
+        self.lives: dict[str, _Life] = {}
+        self.running: dict[str, _Life] = {}
+        self.total = self.finished = 0
+        self.shown: Any = None
+        self.started = time.monotonic()
+
+    def begin(self, waiting: Sequence[Planned], held: Sequence[Planned]) -> None:
+        """Say what there is to do."""
+        self.started = time.monotonic()
+        self.total = len(waiting)
+        for one in waiting:
+            self.lives[one.run.id] = _Life(
+                f"{one.run.model} {one.run.task} seed {one.run.seed}", one.run.budget.max_seconds
+            )
+        self._say(f"{len(waiting)} runs to do, {len(held)} already there")
+        if self.live_wanted and waiting:
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=self.stream, no_color=bool(os.environ.get("NO_COLOR")) or None)
+            self.shown = Live(console=console, refresh_per_second=4, get_renderable=self._table, transient=True)
+            self.shown.start()
+
+    def progress(self, event: Progress) -> None:
+        """One sign of life."""
+        life = self.running.setdefault(event.id, self.lives.get(event.id) or _Life(event.id))
+        life.take(event)
+        if event.kind == "start":
+            resumed = f", going on from epoch {event.resumed_from}" if event.resumed_from else ""
+            self._say(f"{life.label}: starts on engine {event.engine}{resumed}")
+        elif event.kind == "epoch" and not self.live_wanted:
+            self._say(self._line(life))
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """One record written."""
+        life = self.running.pop(record["id"], None) or self.lives.get(record["id"]) or _Life(record["id"])
+        self.finished += 1
+        metrics, status = record["metrics"], record["status"]
+        if status == "failed":
+            words = f"FAILED: {record['error']['message'].splitlines()[0][:200]}"
+        else:
+            test = score(metrics["test"], metrics["name"])
+            words = f"{status}, test {test} at epoch {metrics['best_epoch']}, {short(record['seconds']['train'])}"
+        self._say(f"{life.label}: {words} ({self.finished}/{self.total})")
+
+    def end(self) -> None:
+        """Leave the screen as it was."""
+        if self.shown is not None:
+            self.shown.stop()
+            self.shown = None
+
+    def _say(self, text: str) -> None:
+        if self.shown is not None:
+            self.shown.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        else:
+            print(text, file=self.stream, flush=True)
+
+    def _line(self, life: _Life) -> str:
+        row, event, left = life.row, life.event, life.left()
+        assert event is not None
+        metric = life.metric
+        parts = [
+            f"{life.label}: epoch {event.epoch}/{event.epochs}",
+            f"valid {score(row.get('valid'), metric)} best {score(event.best, metric)}",
+            f"loss {score(row.get('train_loss'))}",
+        ]
+        return "  ".join(parts) + (f"  left {short(left)}" if left is not None else "")
+
+    def _table(self) -> Any:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, expand=False, show_footer=False)
+        table.add_column("run", no_wrap=True, overflow="ellipsis")
+        for name in ("epoch", "valid", "best", "ms/step", "left"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for life in list(self.running.values()):
+            event, left = life.event, life.left()
+            if event is None:
+                continue
+            metric = life.metric
+            done = (event.epoch - 1) * event.steps + (event.steps if event.kind == "epoch" else event.step)
+            pace = f"{1000 * event.seconds / done:.1f}" if done and event.steps else "-"
+            table.add_row(
+                Text(life.label), f"{event.epoch}/{event.epochs}", score(life.row.get("valid"), metric),
+                score(event.best, metric), pace, "-" if left is None else short(left),
+            )  # fmt: skip
+        table.add_row(Text(f"{self.finished} of {self.total} runs done"), "", "", "", "", self._grid_left())
+        return table
+
+    def _grid_left(self) -> str:
+        done = self.finished + sum(life.share() for life in self.running.values())
+        passed = time.monotonic() - self.started
+        return short(passed * (self.total - done) / done) if done > 0.01 and passed > 2 else "-"

@@ -1,0 +1,215 @@
+"""Recipes: the hyperparameters of one model on one task, each with its source.
+
+A file ``recipes/<task>.toml`` has one section a model, and ``[default]`` for models without their own and for plug-ins.
+A section's ``source`` holds for all its keys, save those named in its ``sources`` table. A model's section is laid over
+``[default]``. Presets and the tuned track have sections of their own: ``[quick.default]``, ``[quick.cornn]``,
+``[quick.task]`` (task options), ``[tuned.cornn]``, ``[quick.tuned.cornn]``; ``[search.cornn]`` is the search space of
+``suite.tune``.
+A source starts with ``published:`` (for this model and task), ``adapted:`` (published for another task, size or
+protocol), ``tuned:``, ``default:`` or ``set:``.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from inspect import Parameter
+from pathlib import Path
+from typing import Any
+
+from suite.errors import UsageError
+from suite.names import Plugin, coerce, unknown
+
+OPTIMIZERS = ("adam", "rmsprop")
+PRESETS = ("quick",)
+KINDS = ("published", "adapted", "tuned", "default", "set")
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the trainer: its type, what it means, its range and its default."""
+
+    type: Any
+    sentence: str
+    default: Any = None
+    low: float = -math.inf
+    strict: bool = False
+
+
+TRAINER: dict[str, Key] = {
+    "hidden_size": Key(int, "H, hidden units.", low=1),
+    "batch_size": Key(int, "Examples a training step.", low=1),
+    "epochs": Key(int, "Epochs to train.", low=1),
+    "lr": Key(float, "Learning rate.", low=0, strict=True),
+    "optimizer": Key(str, "adam or rmsprop, other settings as in torch.", default="adam"),
+    "rmsprop_alpha": Key(float, "Smoothing of RMSprop.", default=0.99, low=0),
+    "lr_drop_epoch": Key(int, "After this epoch the rate is divided by lr_drop_factor; 0: never.", default=0, low=0),
+    "lr_drop_factor": Key(float, "See lr_drop_epoch.", default=10.0, low=0, strict=True),
+    "clip_norm": Key(float, "Total gradient norm is clipped to this; 0: no clipping.", default=0.0, low=0),
+    "eval_batch_size": Key(int, "Examples an evaluation step; 0: as memory allows.", default=0, low=0),
+    "test_every": Key(int, "Test after every k-th epoch, at a new best and at the end.", default=1, low=1),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Checked values of the trainer's and the model's keys, and the source of each."""
+
+    values: Mapping[str, Any]
+    sources: Mapping[str, str]
+
+
+def folder() -> Path:
+    """The packaged recipes."""
+    return Path(str(resources.files("suite") / "recipes"))
+
+
+@functools.cache
+def read(path: Path) -> dict[str, Any]:
+    """Parse one recipe file.
+
+    Raises:
+        UsageError: a syntax error with its line, or a file that cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"recipe {path}: {error}") from error
+
+
+def file_for(task: str, extra: Path | None = None) -> Path:
+    """The recipe file of a task: in ``extra`` (``--recipes``), else packaged, else the general default."""
+    for place in ([extra] if extra else []) + [folder()]:
+        path = place / f"{task}.toml"
+        if path.is_file():
+            return path
+    return folder() / "default.toml"
+
+
+def tables(task: str, extra: Path | None = None) -> tuple[Path, dict[str, Any]]:
+    """A task's recipe file, parsed. One without ``[default]`` (as ``suite.tune`` writes) is laid over the packaged one.
+
+    Raises:
+        UsageError: a syntax error with its line, or a file that cannot be read.
+    """
+    path = file_for(task, extra)
+    data = read(path)
+    if "default" in data:
+        return path, data
+    base = read(file_for(task))
+    presets = {key: {**base[key], **data[key]} for key in PRESETS if key in base and key in data}
+    return path, {**base, **data, **presets}
+
+
+def _section(table: Mapping[str, Any], path: Path, name: str) -> dict[str, tuple[Any, str]]:
+    """A section's keys, each with its value and source."""
+    if not isinstance(table, dict):
+        raise UsageError(f"recipe {path}: [{name}]: wanted a table, got {table!r}")
+    general, own = table.get("source"), table.get("sources", {})
+    out: dict[str, tuple[Any, str]] = {}
+    for key, value in table.items():
+        if key in ("source", "sources"):
+            continue
+        source = own.get(key, general) if isinstance(own, dict) else None
+        if not isinstance(source, str) or source.partition(":")[0] not in KINDS:
+            raise UsageError(
+                f"recipe {path}: [{name}] {key}: wanted a source that starts with one of "
+                f"{', '.join(f'{kind}:' for kind in KINDS)}; got {source!r}"
+            )
+        out[key] = (value, source)
+    return out
+
+
+def _layers(data: Mapping[str, Any], model: str, *, preset: str | None, track: str) -> list[tuple[str, Any]]:
+    """The sections that make a recipe, the last one on top."""
+    prefix = data.get(preset, {}) if preset else data
+    name = f"{preset}." if preset else ""
+    layers = [(f"{name}{key}", prefix[key]) for key in ("default", model) if key in prefix]
+    if track == "tuned":
+        tuned = prefix.get("tuned", {})
+        if model not in tuned:
+            raise UsageError(f"track tuned: no [{name}tuned.{model}] in the recipe; make one with python -m suite.tune")
+        layers.append((f"{name}tuned.{model}", tuned[model]))
+    return layers
+
+
+def load(
+    model: Plugin, task: str, *, preset: str | None = None, track: str = "paper",
+    overrides: Mapping[str, Any] | None = None, extra: Path | None = None,
+) -> Recipe:  # fmt: skip
+    """The recipe of a model on a task.
+
+    Args:
+        model: the model; its keyword-only arguments are keys beside the trainer's.
+        task: the task's name.
+        preset: ``quick`` or None.
+        track: ``tuned`` lays the tuned section on top.
+        overrides: values from the command line.
+        extra: a folder of recipe files that go before the packaged ones.
+
+    Raises:
+        UsageError: a syntax error, an unknown key, a value of the wrong type or out of range, or without a source.
+    """
+    path, data = tables(task, extra)
+    if preset and preset not in data:
+        path = folder() / "default.toml"
+        data = read(path)
+    merged: dict[str, tuple[Any, str]] = {}
+    for name, table in _layers(data, model.name, preset=preset, track=track):
+        section = _section(table, path, name)
+        for key in section:
+            if key not in TRAINER and key not in model.schema:
+                raise UsageError(f"recipe {path}: [{name}]: {unknown('key', key, [*TRAINER, *model.schema])}")
+        merged |= section
+    for key, value in (overrides or {}).items():
+        if key not in TRAINER and key not in model.schema and key not in model.fixed:
+            raise UsageError(unknown(f"key of {model.name}'s recipe", key, [*TRAINER, *model.schema]))
+        merged[key] = (value, "set: on the command line")
+    try:
+        return _checked(model, merged)
+    except UsageError as error:
+        if any(f"{model.name}.{key}" in str(error) for key in overrides or {}):
+            raise
+        raise UsageError(f"recipe {path}: {error}") from error
+
+
+def _checked(model: Plugin, merged: Mapping[str, tuple[Any, str]]) -> Recipe:
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for key, rule in TRAINER.items():
+        value, source = merged.get(key, (rule.default, "default: of the suite"))
+        if value is None:
+            raise UsageError(f"{model.name}: the recipe has no {key}: wanted one ({rule.sentence})")
+        values[key] = _in_range(f"{model.name}.{key}", value, rule)
+        sources[key] = source
+    options = {key: value for key, (value, _) in merged.items() if key not in TRAINER}
+    for key, value in model.options(options).items():
+        if key in values:
+            raise UsageError(f"model {model.name}: its hyperparameter {key} has the name of a trainer's key")
+        values[key] = value
+        sources[key] = merged[key][1] if key in merged else "default: of the model's class"
+    return Recipe(values, sources)
+
+
+def _in_range(name: str, value: Any, rule: Key) -> Any:
+    value = coerce(name, value, Parameter("x", Parameter.KEYWORD_ONLY, annotation=rule.type))
+    if rule.type is str:
+        if value not in OPTIMIZERS:
+            raise UsageError(f"{name}: {unknown('optimizer', value, OPTIMIZERS)}")
+        return value
+    good = value > rule.low if rule.strict else value >= rule.low
+    if not good or not math.isfinite(value):
+        raise UsageError(f"{name}: wanted {'>' if rule.strict else '>='} {rule.low:g}, got {value}")
+    return value
+
+
+def task_options(task: str, *, preset: str | None, extra: Path | None = None) -> dict[str, Any]:
+    """Options that the preset sets on a task."""
+    if preset is None:
+        return {}
+    return dict(tables(task, extra)[1].get(preset, {}).get("task", {}))

@@ -1,0 +1,100 @@
+"""``python -m suite.report``: records -> tables, statistics, figures and a static site.
+
+Example: python -m suite.report --results-dir results --reports-dir reports
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from suite import cli
+from suite.errors import DONE, UsageError
+
+if TYPE_CHECKING:
+    from suite.report.render import Rendered
+
+FORMATS = ("md", "csv", "tex", "json")
+_EXAMPLE = "python -m suite.run --models cornn,exprnn --tasks psmnist --preset quick"
+EPILOG = """examples:
+  python -m suite.report
+  python -m suite.report --results-dir build/quick --reports-dir build/quick/reports --format md,csv
+
+exit codes: 0 rendered (a record that cannot be used is named on stderr and left out);
+2 usage, or not one record to render; 5 the reports cannot be written; 130 interrupted
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    p = cli.parser("report", "Render records as tables, figures and a static site that needs no network.", EPILOG)
+    p.add_argument(
+        "--format",
+        default=",".join(FORMATS),
+        metavar="F,...",
+        help=f"files of each table: {', '.join(FORMATS)}, or none (default: all)",
+    )
+    p.add_argument("--json", action="store_true", help="print one JSON object in place of the paths")
+    cli.add_folders(p, reports=True)
+    return p
+
+
+def formats(text: str) -> tuple[str, ...]:
+    """The table formats asked for.
+
+    Raises:
+        UsageError: an unknown one.
+    """
+    names = [] if text == "none" else [part.strip() for part in text.split(",") if part.strip()]
+    for name in names:
+        if name not in FORMATS:
+            raise UsageError(f"--format: wanted some of {', '.join(FORMATS)}, or none; got {name!r}")
+    return tuple(name for name in FORMATS if name in names)
+
+
+def _warn(line: str) -> None:
+    print(f"left out: {line}", file=sys.stderr)
+
+
+def report(args: argparse.Namespace) -> int:
+    """Render, then print where things are."""
+    chosen = formats(args.format)
+    from suite.report.quiet import quiet_matplotlib
+
+    quiet_matplotlib()
+    from suite.report.render import render
+
+    made = render(args.results_dir, args.reports_dir, formats=chosen, warn=_warn)
+    if made is None:
+        raise UsageError(f"no records to render under {args.results_dir / 'records'}: make some with {_EXAMPLE}")
+    if args.json:
+        print(json.dumps(_values(made)))
+        return DONE
+    print(f"leaderboard: {made.leaderboard}")
+    print(f"site:        {made.index}")
+    print(f"tables:      {args.reports_dir / 'tables'} ({len(made.tables)} files)")
+    print(f"plots:       {args.reports_dir / 'plots'} ({len(made.plots)} files)")
+    return DONE
+
+
+def _values(made: Rendered) -> dict[str, object]:
+    return {
+        "records": made.records,
+        "left_out": made.left_out,
+        "leaderboard": str(made.leaderboard),
+        "index": str(made.index),
+        "pages": [str(path) for path in made.pages],
+        "plots": [str(path) for path in made.plots],
+        "tables": [str(path) for path in made.tables],
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return cli.guarded(parser(), report, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""Records in memory: the small fields as they are, curves and profiles as arrays.
+
+Ten thousand records of two hundred numbers an epoch would take gigabytes as Python lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suite.record import RecordError, load
+from suite.runs import Run
+from suite.store import Store
+
+Array = NDArray[np.float64]
+_CURVE_NUMBERS = (
+    "epoch",
+    "steps",
+    "train_loss",
+    "valid",
+    "valid_loss",
+    "test",
+    "test_loss",
+    "seconds",
+    "lr",
+)
+QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)  # of the gradient norm, in the order of curve[].grad_norm
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Norms of dL/d(state_t) after an epoch.
+
+    Attributes:
+        epoch: 0 is the untrained model.
+        t: (n,) time steps.
+        norms: (N, n), a row a state block; row 0 is h.
+    """
+
+    epoch: int
+    t: Array
+    norms: Array
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One record.
+
+    Attributes:
+        record: the record without ``curve`` and ``profiles``.
+        run: its run.
+        curve: a column a number of the curve, each (E,); NaN where the record says null.
+        grad_norm: (E, 5) quantiles of the total gradient norm.
+        diagnostics: a column a diagnostic, each (E,); NaN where an epoch lacks it.
+        profiles: in order of epoch.
+    """
+
+    record: dict[str, Any]
+    run: Run
+    curve: dict[str, Array]
+    grad_norm: Array
+    diagnostics: dict[str, Array]
+    profiles: tuple[Profile, ...]
+
+    @property
+    def status(self) -> str:
+        """done, diverged or failed."""
+        return str(self.record["status"])
+
+    @property
+    def score(self) -> float | None:
+        """The headline: the test metric at the best validation epoch; None unless the run finished."""
+        value = self.record["metrics"]["test"]
+        return float(value) if self.status == "done" and value is not None else None
+
+    @cached_property
+    def machine(self) -> str:
+        """What computed the run, in words."""
+        where = self.record["where"]
+        if where["gpu"] and self.run.device_kind != "cpu":
+            return str(where["gpu"])
+        word = "thread" if where["threads"] == 1 else "threads"
+        return f"{where['cpu']}, {where['threads']} {word}"
+
+
+def _array(values: Iterable[Any]) -> Array:
+    return np.array(list(values), dtype=np.float64)  # numpy reads None as NaN
+
+
+def _grad_norms(curve: list[dict[str, Any]]) -> Array:
+    rows = [row["grad_norm"] if len(row["grad_norm"]) == 5 else [None] * 5 for row in curve]
+    return np.array([_array(row) for row in rows], dtype=np.float64).reshape(len(rows), 5)
+
+
+def _profile(values: dict[str, Any]) -> Profile:
+    t = _array(values["t"])
+    rows = [_array(row) for row in values["norms"]]
+    if not rows or any(row.shape != t.shape for row in rows):
+        raise RecordError(f"field profiles: wanted {t.size} norms a block, got {[row.size for row in rows]}")
+    return Profile(int(values["epoch"]), t, np.array(rows))
+
+
+def entry(record: dict[str, Any]) -> Entry:
+    """A valid record as an ``Entry``.
+
+    Raises:
+        RecordError: where lists inside the curve or the profiles do not fit together.
+    """
+    curve = record["curve"]
+    names = sorted({name for row in curve for name in row["diagnostics"]})
+    try:
+        return Entry(
+            record={key: value for key, value in record.items() if key not in ("curve", "profiles")},
+            run=Run.from_identity(record["run"]),
+            curve={name: _array(row[name] for row in curve) for name in _CURVE_NUMBERS},
+            grad_norm=_grad_norms(curve),
+            diagnostics={name: _array(row["diagnostics"].get(name) for row in curve) for name in names},
+            profiles=tuple(sorted(map(_profile, record["profiles"]), key=lambda profile: profile.epoch)),
+        )
+    except (TypeError, ValueError) as error:
+        raise RecordError(str(error)) from error
+
+
+def read(results_dir: Path | str = "results", *, warn: Callable[[str], object] | None = None) -> list[Entry]:
+    """Every valid record under ``results_dir/records``, in order of path.
+
+    Args:
+        results_dir: the results folder.
+        warn: called with one line for each record that cannot be used, which is left out. Without it the first
+            such record raises.
+
+    Raises:
+        RecordError: see ``warn``.
+    """
+    return _read(Store(Path(results_dir)).paths(), warn)
+
+
+def read_failures(results_dir: Path | str = "results", *, warn: Callable[[str], object] | None = None) -> list[Entry]:
+    """Every valid record of a failed run under ``results_dir/failures``, in order of path; see ``read``."""
+    return _read(Store(Path(results_dir)).failure_paths(), warn)
+
+
+def _read(paths: Iterable[Path], warn: Callable[[str], object] | None) -> list[Entry]:
+    found: list[Entry] = []
+    for path in paths:
+        try:
+            record = load(path)
+            try:
+                found.append(entry(record))
+            except RecordError as error:
+                raise RecordError(f"{path}: {error}") from error
+        except RecordError as error:
+            if warn is None:
+                raise
+            warn(str(error))
+    return found

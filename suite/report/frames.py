@@ -1,0 +1,100 @@
+"""Records as pandas tables: one row a run, an epoch, or a point of a gradient profile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from suite.report.entries import QUANTILES, Entry, read
+from suite.runs import canonical
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = canonical(value) if isinstance(value, (list, tuple)) else value
+    return flat
+
+
+def runs(entries: Sequence[Entry]) -> pd.DataFrame:
+    """One row a run; nested fields become dotted columns (``metrics.test``, ``run.recipe.lr``).
+
+    ``group`` holds the id without the seed: runs of one group differ in their seed alone.
+    """
+    rows = [_flat(entry.record) | {"group": entry.run.group, "machine": entry.machine} for entry in entries]
+    return pd.DataFrame(rows)
+
+
+def curves(entries: Sequence[Entry]) -> pd.DataFrame:
+    """One row a run and epoch: the curve's columns, gradient-norm quantiles and ``diagnostics.*``."""
+    tables = []
+    for entry in entries:
+        columns: dict[str, Any] = dict(entry.curve)
+        for i, quantile in enumerate(QUANTILES):
+            columns[f"grad_norm.q{quantile:g}"] = entry.grad_norm[:, i]
+        columns |= {f"diagnostics.{name}": values for name, values in entry.diagnostics.items()}
+        tables.append(_labelled(columns, entry))
+    return _joined(tables)
+
+
+def profiles(entries: Sequence[Entry]) -> pd.DataFrame:
+    """One row a run, epoch, state block and time step: the norm of dL/d(state block) at ``t``."""
+    tables = []
+    for entry in entries:
+        for profile in entry.profiles:
+            blocks, points = profile.norms.shape
+            columns = {
+                "epoch": profile.epoch,
+                "block": np.repeat(np.arange(blocks), points),
+                "t": np.tile(profile.t, blocks),
+                "norm": profile.norms.reshape(-1),
+            }
+            tables.append(_labelled(columns, entry))
+    return _joined(tables)
+
+
+def _labelled(columns: Mapping[str, Any], entry: Entry) -> pd.DataFrame:
+    run = entry.run
+    labels = {"id": run.id, "group": run.group, "model": run.model, "task": run.task, "seed": run.seed}
+    table = pd.DataFrame(dict(columns))
+    for position, (name, value) in enumerate(labels.items()):
+        table.insert(position, name, value)
+    return table
+
+
+def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
+    """All records as one table, a row a run; see ``runs``.
+
+    Raises:
+        suite.record.RecordError: naming the first record that is not valid.
+    """
+    return runs(read(results_dir))
+
+
+def load_curves(results_dir: Path | str = "results") -> pd.DataFrame:
+    """All learning curves as one table, a row a run and epoch; see ``curves``.
+
+    Raises:
+        suite.record.RecordError: naming the first record that is not valid.
+    """
+    return curves(read(results_dir))
+
+
+def load_profiles(results_dir: Path | str = "results") -> pd.DataFrame:
+    """All gradient profiles as one table, a row a run, epoch, block and time step; see ``profiles``.
+
+    Raises:
+        suite.record.RecordError: naming the first record that is not valid.
+    """
+    return profiles(read(results_dir))

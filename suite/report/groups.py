@@ -1,0 +1,183 @@
+"""What stands beside what: task variants, sections of a leaderboard, groups of seeds.
+
+A group is one row: runs that differ in their seed alone. A section is one table: one task with all its
+options, one track, one class of budget. Only rows of one section are ranked against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from suite.report import wording
+from suite.report.entries import Entry
+from suite.report.statistics import Spread, describe
+from suite.runs import Run, canonical
+
+OWN_BUDGET = "each recipe's own number of epochs"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A task with a value for every option: what must be equal before scores may be compared."""
+
+    task: str
+    version: int
+    options: str  # canonical JSON
+
+    @classmethod
+    def of(cls, run: Run) -> Variant:
+        """The variant that a run was on."""
+        return cls(run.task, run.task_version, canonical(dict(run.task_options)))
+
+
+@dataclass
+class Group:
+    """Runs that differ in their seed alone: one row of a leaderboard.
+
+    Attributes:
+        entries: in order of seed.
+        failed: seeds whose last try ended in an error and that have no record.
+        label: model's title, with what tells it from other groups of the model in its section.
+        complete: whether it has every seed of its section.
+        primary: whether it stands for its model in ranks and comparisons.
+        rank: place in its section, from 1; None where it has none.
+    """
+
+    entries: list[Entry]
+    failed: list[int] = field(default_factory=list)
+    label: str = ""
+    complete: bool = True
+    primary: bool = True
+    rank: float | None = None
+
+    @property
+    def run(self) -> Run:
+        """The first seed's run; the others differ in the seed alone."""
+        return self.entries[0].run
+
+    @property
+    def key(self) -> str:
+        """``Run.group``."""
+        return self.run.group
+
+    @property
+    def done(self) -> list[Entry]:
+        """Entries that finished with a score."""
+        return [entry for entry in self.entries if entry.score is not None]
+
+    @property
+    def diverged(self) -> list[Entry]:
+        """Entries that ended in numbers that are not finite."""
+        return [entry for entry in self.entries if entry.score is None]
+
+    @property
+    def seeds(self) -> set[int]:
+        """Seeds with a record, diverged ones too."""
+        return {entry.run.seed for entry in self.entries}
+
+    @property
+    def metric(self) -> str:
+        """The metric's name: accuracy or mse."""
+        return str(self.entries[0].record["metrics"]["name"])
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The metric's direction."""
+        return bool(self.entries[0].record["metrics"]["higher_is_better"])
+
+    @property
+    def chance(self) -> float | None:
+        """The metric of a constant guess."""
+        value = self.entries[0].record["metrics"]["chance"]
+        return None if value is None else float(value)
+
+    @cached_property
+    def spread(self) -> Spread:
+        """Of the finished runs' scores."""
+        scores = [entry.score for entry in self.done if entry.score is not None]
+        return describe(scores, higher_is_better=self.higher_is_better)
+
+    @property
+    def scores(self) -> dict[int, float | None]:
+        """Seed -> score; None for a diverged run."""
+        return {entry.run.seed: entry.score for entry in self.entries}
+
+    def mean(self, *path: str) -> float | None:
+        """Mean over finished runs of one number of the record, e.g. ``mean("seconds", "train")``."""
+        values = []
+        for entry in self.done:
+            value: Any = entry.record
+            for name in path:
+                value = value[name]
+            if value is not None:
+                values.append(float(value))
+        return float(np.mean(values)) if values else None
+
+
+@dataclass
+class Section:
+    """One table of the leaderboard: groups that may be ranked against each other.
+
+    Attributes:
+        variant: the task with its options.
+        track: paper, matched-params, matched-time or tuned.
+        budget: the class of budget, in words.
+        machine: the machine where the budget is in seconds, else None.
+        groups: in order of rank, unranked ones after.
+        seeds: the seeds that a complete group has.
+        name: short name with the data variant.
+    """
+
+    variant: Variant
+    track: str
+    budget: str
+    machine: str | None
+    groups: list[Group]
+    seeds: set[int] = field(default_factory=set)
+    name: str = ""
+
+    @property
+    def slug(self) -> str:
+        """For files and anchors."""
+        return wording.slug(f"{self.name}-{self.track}-{self.budget_slug}")
+
+    @property
+    def budget_slug(self) -> str:
+        """The budget class for files and anchors."""
+        word = "recipe" if self.budget == OWN_BUDGET else self.budget
+        return word if self.machine is None else f"{word}-{self.machine}"
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Every option of the task."""
+        return self.groups[0].run.task_options
+
+    @property
+    def metric(self) -> str:
+        """The metric's name: accuracy or mse."""
+        return self.groups[0].metric
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The metric's direction."""
+        return self.groups[0].higher_is_better
+
+    @property
+    def chance(self) -> float | None:
+        """The metric of a constant guess."""
+        return self.groups[0].chance
+
+    @property
+    def ranked(self) -> list[Group]:
+        """The groups that have a rank, best first."""
+        return [group for group in self.groups if group.rank is not None]
+
+    @property
+    def primaries(self) -> list[Group]:
+        """One group a model."""
+        return [group for group in self.groups if group.primary]

@@ -1,0 +1,216 @@
+"""The leaderboard's tables: one a section, and the comparisons of models inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from suite.report import beside, wording
+from suite.report.entries import Entry
+from suite.report.groups import OWN_BUDGET, Group, Section
+from suite.report.sections import penalised_mean
+from suite.report.tables import Column, Table
+
+_KINDS = {
+    "published": "published",
+    "adapted": "adapted",
+    "tuned": "tuned here",
+    "default": "untuned",
+    "set": "set by hand",
+}
+INCOMPLETE = "†"
+
+
+def recipe_kind(group: Group) -> str:
+    """Where the learning rate comes from: published, adapted (from elsewhere), tuned here, untuned, set by hand."""
+    source = str(group.entries[0].record["sources"].get("lr", "default"))
+    return _KINDS.get(source.partition(":")[0], source.partition(":")[0])
+
+
+def _shared(entry: Entry) -> bool:
+    """Whether other runs, or seeds side by side in the same process, shared the machine: its times are upper bounds."""
+    where = entry.record["where"]
+    return bool(where["shared_device"]) or where.get("seeds_together", 1) > 1
+
+
+def interval_text(low: float | None, high: float | None, metric: str) -> str:
+    """``[96.90, 97.52]`` in the metric's unit, or the sign for a missing value."""
+    if low is None or high is None:
+        return wording.MISSING
+    return f"[{wording.metric(low, metric)}, {wording.metric(high, metric)}]"
+
+
+def _seeds_text(group: Group) -> str:
+    parts = [str(len(group.done))]
+    parts += [f"{len(group.diverged)} diverged"] if group.diverged else []
+    parts += [f"{len(group.failed)} failed"] if group.failed else []
+    return ", ".join(parts) + ("" if group.complete else f" {INCOMPLETE}")
+
+
+def _last_norm(group: Group) -> float | None:
+    norms = [entry.grad_norm[-1, 2] for entry in group.done if entry.grad_norm.size]
+    known = [norm for norm in norms if np.isfinite(norm)]
+    return float(np.median(known)) if known else None
+
+
+def _joined(values: Sequence[str]) -> str:
+    return "; ".join(sorted(set(values)))
+
+
+def row(group: Group, section: Section) -> dict[str, Any]:
+    """One group as raw values (plain keys) and written values (keys that end in ``_text``)."""
+    spread, run, metric = group.spread, group.run, section.metric
+    step = group.mean("seconds", "step_median")
+    engines = _joined([str(entry.record["where"]["engine"]) for entry in group.entries])
+    values: dict[str, Any] = {
+        "task": section.variant.task,
+        "variant": section.name,
+        "track": section.track,
+        "budget": section.budget,
+        "rank": group.rank,
+        "model": run.model,
+        "page": f"models/{wording.slug(run.model)}.html",
+        "label": group.label,
+        "metric": metric,
+        "recipe": recipe_kind(group),
+        "hidden_size": run.recipe.get("hidden_size"),
+        "parameters": group.entries[0].record["size"]["parameters"],
+        "epochs": run.budget.epochs,
+        "seeds": wording.seeds(sorted(group.seeds)),
+        "finished": len(group.done),
+        "diverged": len(group.diverged),
+        "failed": len(group.failed),
+        "complete": group.complete,
+        "mean": spread.mean,
+        "sd": spread.sd,
+        "low": spread.low,
+        "high": spread.high,
+        "interval_method": spread.method,
+        "best": spread.best,
+        "penalised_mean": penalised_mean(group, section),
+        "loss": group.mean("metrics", "test_loss"),
+        "train_seconds": group.mean("seconds", "train"),
+        "step_ms": None if step is None else 1000 * step,
+        "gradient_norm": _last_norm(group),
+        "engine": engines,
+        "machine": _joined([entry.machine for entry in group.entries]),
+        "shared_device": any(map(_shared, group.entries)),
+        "group": group.key,
+    }
+    return values | _texts(values, metric, group)
+
+
+def _texts(values: dict[str, Any], metric: str, group: Group) -> dict[str, Any]:
+    rank = values["rank"]
+    mark = "*" if values["shared_device"] else ""
+    return {
+        "rank_text": wording.MISSING if rank is None else f"{rank:g}",
+        "parameters_text": wording.count(values["parameters"]),
+        "seeds_text": _seeds_text(group),
+        "mean_text": wording.metric(values["mean"], metric),
+        "sd_text": wording.metric(values["sd"], metric),
+        "interval_text": interval_text(values["low"], values["high"], metric),
+        "best_text": wording.metric(values["best"], metric),
+        "loss_text": wording.number(values["loss"]),
+        "train_text": wording.seconds(values["train_seconds"]) + (mark if values["train_seconds"] else ""),
+        "step_text": wording.number(values["step_ms"]) + (mark if values["step_ms"] else ""),
+        "gradient_text": wording.number(values["gradient_norm"], 2),
+    }
+
+
+def columns(metric: str) -> list[Column]:
+    """The leaderboard's columns for a metric."""
+    unit = wording.metric_unit(metric)
+    return [
+        Column("rank", "rank", "rank_text", note="Place by mean; a diverged run counts as a constant guess."),
+        Column("label", "model", left=True, head=True, chip=True, link="page"),
+        Column("mean", unit, "mean_text", note="Test metric at the best validation epoch, mean over finished runs."),
+        Column("sd", "sd", "sd_text", note="Standard deviation over finished runs (n - 1)."),
+        Column("low", "95 % interval", "interval_text", note="Of the mean: Student's t below ten seeds, BCa from ten."),
+        Column("finished", "seeds", "seeds_text", note="Finished runs; diverged and failed ones are counted beside."),
+        Column("best", "best run", "best_text", note="The best single run: never the headline."),
+        Column("recipe", "recipe", left=True, note="Where the learning rate comes from: see Methods."),
+        Column("hidden_size", "H", note="Hidden units."),
+        Column("parameters", "parameters", "parameters_text", note="Trained, read-out counted, embedding not."),
+        Column("epochs", "epochs", note="Epochs that the run was given."),
+        Column("loss", "test loss", "loss_text"),
+        Column("train_seconds", "training", "train_text", note="Training time of a run, mean over seeds."),
+        Column("step_ms", "ms/step", "step_text", note="Median training step, mean over seeds."),
+        Column("gradient_norm", "gradient norm", "gradient_text", note="Median over the last epoch, over seeds."),
+        Column("engine", "engine", left=True),
+        Column("machine", "machine", left=True),
+    ]
+
+
+SHORT = (
+    *("rank", "label", "mean", "low", "finished", "best", "published", "against", "recipe"),
+    *("hidden_size", "parameters", "epochs", "train_seconds"),
+)
+
+
+def heading(section: Section) -> str:
+    """Variant, track and budget in one line."""
+    words = f"{section.name}, track {section.track}, {section.budget}"
+    return words if section.machine is None else f"{words}, {section.machine}"
+
+
+def notes(section: Section) -> str:
+    """Sentences under a section's table: what its marks mean and what to be careful with."""
+    found = []
+    if any(not group.complete for group in section.groups):
+        found.append(f"{INCOMPLETE} lacks seeds of this table ({wording.seeds(sorted(section.seeds))}): not ranked.")
+    if any(len(group.seeds) == 1 for group in section.groups):
+        found.append("One seed has no interval and no rank.")
+    if any(group.diverged for group in section.groups):
+        found.append("Diverged runs are left out of mean and interval, and count as a constant guess in the rank.")
+    if any(not group.primary for group in section.groups):
+        found.append("Of several recipes of one model one is ranked: most seeds, then best validation mean.")
+    sizes = [float(group.entries[0].record["size"]["parameters"]) for group in section.ranked]
+    if section.track != "matched-params" and sizes and max(sizes) > 1.5 * min(sizes):
+        low, high = wording.count(min(sizes)), wording.count(max(sizes))
+        found.append(f"Sizes are not matched: {low} to {high} parameters.")
+    if section.budget == OWN_BUDGET and len({group.run.budget.epochs for group in section.ranked}) > 1:
+        found.append("Epochs differ, each as its recipe says.")
+    engines = {str(entry.record["where"]["engine"]) for group in section.groups for entry in group.entries}
+    if section.machine is not None and len(engines) > 1:
+        found.append(f"Training time was limited, and engines differ: {', '.join(sorted(engines))}.")
+    if any(_shared(entry) for group in section.groups for entry in group.entries):
+        found.append("* The machine was shared with other runs or seeds: times are upper bounds.")
+    if any(entry.record["where"]["dirty"] for group in section.groups for entry in group.entries):
+        found.append("Some runs come from a checkout with uncommitted changes.")
+    return " ".join(found)
+
+
+def table(section: Section) -> Table:
+    """A section as a table, with everything that was measured."""
+    return Table(
+        name=f"leaderboard-{section.slug}",
+        title=heading(section),
+        columns=columns(section.metric),
+        rows=[row(group, section) for group in section.groups],
+        note=notes(section),
+    )
+
+
+def short(section: Section, full: Table) -> Table:
+    """The columns that fit a page's width, with the published figure and the verdict beside ours."""
+    headlines = beside.headlines(section)
+    rows = [dict(values) | _published(headlines.get(str(values["group"])), section.metric) for values in full.rows]
+    held = {column.key: column for column in full.columns} | {
+        "published": Column("published", "published", "published_text", note="As its source prints it."),
+        "against": Column("against", "against it", left=True, link="published_page"),
+    }
+    return Table(full.name, full.title, [held[key] for key in SHORT], rows, full.note)
+
+
+def _published(comparison: beside.Comparison | None, metric: str) -> dict[str, Any]:
+    if comparison is None:
+        return {"published": None, "published_text": wording.MISSING, "against": None, "published_page": None}
+    return {
+        "published": comparison.published.value,
+        "published_text": wording.metric(comparison.published.value, metric),
+        "against": comparison.verdict,
+        "published_page": "published.html",
+    }

@@ -1,0 +1,227 @@
+"""The pages beside leaderboard, tasks and models: speed, paper figures, theory checks, published figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from suite.report import comparisons, wording
+from suite.report.plots import measured, paper, steps
+from suite.report.plots.common import Plot
+from suite.report.published import figures
+from suite.report.site import Site
+from suite.report.tables import Column, Table
+from suite.report.views import View
+
+
+@dataclass
+class Part:
+    """A stretch of a plain page: heading, sentences, a command, a link (address, text), figures, tables."""
+
+    heading: str = ""
+    text: Sequence[str] = ()
+    command: str = ""
+    link: tuple[str, str] | None = None
+    plots: Sequence[Plot] = ()
+    tables: Sequence[Table] = ()
+    wide: bool = False
+
+
+@dataclass
+class Measurements:
+    """What lies beside the records: (stem, values) of each file, and where asv's pages are."""
+
+    speed: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    theory: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    asv: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def plain(site: Site, path: str, title: str, lead: str, parts: Sequence[Part]) -> None:
+    """Write a page made of parts; figures and tables get their files."""
+    for part in parts:
+        for plot in part.plots:
+            site.plot(plot)
+        for table in part.tables:
+            site.table(table)
+    site.page(path, "plain.html", title=title, lead=lead, parts=parts)
+
+
+def speed(site: Site, views: Sequence[View], measured_: Measurements) -> None:
+    """The speed page: tables of ``suite.speed``, asv's pages, and what the runs recorded of themselves."""
+    parts = []
+    for stem, values in measured_.speed:
+        text = [f"{measured.machine(values)}, {values['date']}. Made by:"]
+        table = speed_table(stem, values)
+        parts.append(
+            Part(f"Measured {stem}", text, values["command"], plots=measured.ratios(stem, values), tables=[table])
+        )
+    if not parts:
+        sentence = "There is no speed table yet. This makes one, and stores it under results/speed:"
+        parts.append(Part("Engines side by side", [sentence], "python -m suite.speed"))
+    if measured_.asv:
+        parts.append(
+            Part(
+                "Over commits", ["asv tracks the same shapes from commit to commit."], link=(measured_.asv, "asv pages")
+            )
+        )
+    else:
+        sentence = "asv tracks the same shapes from commit to commit. There are no asv pages here yet; these make them:"
+        parts.append(Part("Over commits", [sentence], "asv run --quick && asv publish"))
+    table = steps_table(views)
+    if table.rows:
+        sentence = "Median training step of the runs themselves, whatever ran beside them: a record, not a benchmark."
+        parts.append(Part("As the runs recorded it", [sentence], tables=[table]))
+    lead = "How long a training step takes: engines measured side by side, commits over time, and the runs' own clocks."
+    plain(site, "speed.html", "Speed", lead, parts)
+
+
+def speed_table(stem: str, values: Mapping[str, Any]) -> Table:
+    """A speed file as a table."""
+    rows = []
+    for row in values["rows"]:
+        step, forward = row["step_ms"], row.get("forward_ms") or {}
+        rows.append(
+            {
+                "model": row["model"],
+                "title": wording.model_title(row["model"]),
+                "shape": row["shape"],
+                "engine": row["engine"],
+                "threads": row["threads"],
+                "step": step["median"],
+                "step_text": wording.number(step["median"]),
+                "quartiles": f"{wording.number(step['q25'])} to {wording.number(step['q75'])}",
+                "forward": forward.get("median"),
+                "forward_text": wording.number(forward.get("median")),
+                "ratio": row.get("ratio_to_loop"),
+                "ratio_text": wording.number(row.get("ratio_to_loop")),
+                "gemm": row.get("gemm_ms"),
+                "gemm_text": wording.number(row.get("gemm_ms")),
+                "note": row.get("note") or None,
+            }
+        )
+    columns = [
+        Column("title", "model", left=True, head=True, chip=True),
+        Column("shape", "shape", left=True),
+        Column("engine", "engine", left=True),
+        Column("threads", "threads"),
+        Column("step", "training step (ms)", "step_text", note="Median."),
+        Column("quartiles", "quartiles (ms)"),
+        Column("forward", "forward (ms)", "forward_text"),
+        Column("ratio", "times the loop", "ratio_text", note="Speed over the plain loop, ratio of medians."),
+        Column("gemm", "GEMMs alone (ms)", "gemm_text"),
+        Column("note", "note", left=True, wide=True),
+    ]
+    return Table(f"speed-{wording.slug(stem)}", f"Speed, {stem}", columns, rows)
+
+
+def steps_table(views: Sequence[View]) -> Table:
+    """Median steps that the runs recorded, by task variant, model, engine and machine."""
+    rows = []
+    for name in dict.fromkeys(view.section.name for view in views):
+        for row in steps.step_rows([view.section for view in views if view.section.name == name]):
+            texts = {key: wording.number(row[key]) for key in ("median", "q25", "q75")}
+            rows.append(
+                dict(row)
+                | {
+                    "variant": name,
+                    "title": wording.model_title(str(row["model"])),
+                    "median_text": texts["median"],
+                    "quartiles": f"{texts['q25']} to {texts['q75']}",
+                    "shared_text": "yes" if row["shared"] else "no",
+                }
+            )
+    columns = [
+        Column("title", "model", left=True, head=True, chip=True),
+        Column("variant", "task", left=True),
+        Column("engine", "engine", left=True),
+        Column("hidden_size", "H"),
+        Column("batch_size", "batch"),
+        Column("median", "step (ms)", "median_text"),
+        Column("quartiles", "quartiles (ms)"),
+        Column("runs", "runs"),
+        Column("shared_text", "machine shared", left=True),
+        Column("machine", "machine", left=True),
+    ]
+    return Table("steps", "Training step of the runs", columns, rows)
+
+
+def paper_figures(site: Site, views: Sequence[View]) -> None:
+    """The coRNN paper's figures from our records."""
+    sections = [view.section for view in views]
+    wanted: list[tuple[str, Sequence[Plot | None], str]] = [
+        (
+            "Adding problem",
+            [paper.adding(sections, site.looks)],
+            "python -m suite.run --models cornn,exprnn,fastrnn,antisymmetric,tanh"
+            " --tasks adding,adding-2000,adding-5000",
+        ),
+        (
+            "psMNIST at 128 units",
+            [paper.psmnist_128(sections, site.looks)],
+            "python -m suite.run --models cornn,exprnn,fastrnn,antisymmetric,lstm,tanh --tasks psmnist"
+            " --set hidden_size=128",
+        ),
+        (
+            "Weight assumption",
+            [paper.assumption(sections)],
+            "python -m suite.run --models cornn --tasks psmnist --seeds 0-9",
+        ),
+        (
+            "Ablation over ε and γ",
+            paper.ablations(sections),
+            "for e in 2 8 16; do for g in 0.5 1.3 4; do python -m suite.run --models cornn --tasks noisy_cifar"
+            " --set cornn.epsilon=$e --set cornn.gamma=$g; done; done",
+        ),
+    ]
+    parts = []
+    for heading, plots, command in wanted:
+        kept = [plot for plot in plots if plot is not None]
+        missing = "There are no records for this figure yet. This makes them:"
+        parts.append(Part(heading, plots=kept, wide=True) if kept else Part(heading, [missing], command))
+    lead = "The figures of the coRNN paper (Rusch and Mishra, ICLR 2021) drawn anew from the records of this suite."
+    plain(site, "figures.html", "Paper figures", lead, parts)
+
+
+def theory(site: Site, measured_: Measurements) -> None:
+    """Checks of the coRNN paper's propositions, one part a file."""
+    parts = [
+        Part(
+            values["title"],
+            [values["finding"]],
+            values["command"],
+            plots=[measured.check(stem, values, site.looks)],
+            wide=True,
+        )
+        for stem, values in measured_.theory
+    ]
+    if not parts:
+        parts = [
+            Part(
+                "",
+                ["No check has been run yet. This runs them, and stores them under results/theory:"],
+                "python -m suite.theory",
+            )
+        ]
+    lead = (
+        "Statements tied to the propositions of the coRNN paper, measured; most formulas are recalled or derived, not"
+        " read in its text (docs/theory.md says which): the energy bound along trajectories, norms of"
+        " products of Jacobians, the decay of the gradient dL/dh over time against tanh RNN and LSTM, and the weight"
+        " assumption."
+    )
+    plain(site, "theory.html", "Theory checks", lead, parts)
+
+
+def published(site: Site, views: Sequence[View]) -> None:
+    """Every comparison with a published figure, and every published figure."""
+    parts = [Part(view.task["title"], tables=[view.published]) for view in views if view.published is not None]
+    if not parts:
+        parts = [Part("", ["No record stands for a model and task with a published figure yet."])]
+    cited = comparisons.cited(figures(), name="published", title="Published figures of these models on these tasks")
+    parts.append(Part("All published figures", tables=[cited] if cited else []))
+    lead = (
+        "Each figure of a publication beside ours, with the difference. A verdict is given only where both numbers"
+        " mean the same thing: within, below or above what chance explains; else the column “why” says what differs."
+    )
+    plain(site, "published.html", "Published figures", lead, parts)

@@ -1,0 +1,1 @@
+"""Figures, each a function from sections or files to a ``Plot``."""

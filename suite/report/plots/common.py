@@ -1,0 +1,207 @@
+"""What figures share: the Plot type, lines over seeds, axes in the task's metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from suite.report import style, wording
+from suite.report.entries import Array, Entry
+from suite.report.groups import Group, Section
+from suite.report.style import Look
+
+MOST_LINES = 9  # more recipes than this stand in the tables alone
+_DASHES = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A finished figure.
+
+    Attributes:
+        name: stem of its file, unique in the site.
+        title: short heading.
+        caption: what is drawn, on what data, over how many seeds.
+        svg: the SVG text (``style.svg``).
+    """
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+
+def finish(figure: Figure, *, name: str, title: str, caption: str) -> Plot:
+    """Render a figure to a ``Plot``."""
+    for axes in figure.axes:
+        tick_logs(axes)
+    return Plot(wording.slug(name), title, caption, style.svg(figure))
+
+
+def drawn(section: Section) -> list[tuple[Group, str]]:
+    """The groups that a figure shows, with a dash pattern that tells recipes of one model apart."""
+    groups = section.groups if len(section.groups) <= MOST_LINES else section.primaries
+    order = wording.model_order(group.run.model for group in groups)
+    groups = sorted(groups, key=lambda group: (order.index(group.run.model), not group.primary, group.key))
+    seen: dict[str, int] = {}
+    shown = []
+    for group in groups:
+        number = seen.get(group.run.model, 0)
+        seen[group.run.model] = number + 1
+        shown.append((group, _DASHES[number % len(_DASHES)]))
+    return shown
+
+
+def left_out(section: Section) -> str:
+    """A sentence on groups that figures leave out, or nothing."""
+    missing = len(section.groups) - len(drawn(section))
+    return f" {missing} further recipes are in the table only." if missing else ""
+
+
+def seeds_note(section: Section) -> str:
+    """How many seeds the lines rest on, and what the band is."""
+    counts = sorted({len(group.done) for group, _ in drawn(section)})
+    word = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    if counts[-1] == 1:
+        return "One seed a model."
+    return f"Lines: mean over {word} finished seeds; bands: from the lowest to the highest seed."
+
+
+def line_style(look: Look, dashes: str) -> dict[str, Any]:
+    """Keyword arguments of ``Axes.plot`` for a model's line."""
+    style_ = look.dashes if dashes == "-" else dashes
+    return {"color": look.colour, "marker": look.marker, "linestyle": style_, "markeredgewidth": 0}
+
+
+def mark_every(points: int, shift: int = 0) -> tuple[int, int] | int:
+    """Markers at about seven places of a line, shifted so that neighbours' markers do not hide each other."""
+    step = max(1, points // 7)
+    return (shift % step, step) if step > 1 else 1
+
+
+def common_length(entries: Sequence[Entry], column: Callable[[Entry], Array]) -> int:
+    """Epochs that every entry holds finite values for, from the first on."""
+    lengths = []
+    for entry in entries:
+        values = column(entry)
+        bad = np.flatnonzero(~np.isfinite(values))
+        lengths.append(int(bad[0]) if bad.size else values.size)
+    return min(lengths, default=0)
+
+
+def stack(entries: Sequence[Entry], column: Callable[[Entry], Array]) -> Array:
+    """The entries' columns, one a row, cut to the epochs that all of them hold: (runs, epochs)."""
+    length = common_length(entries, column)
+    return np.array([column(entry)[:length] for entry in entries]).reshape(len(entries), length)
+
+
+def band(axes: Axes, x: Array, rows: Array, look: Look, dashes: str, label: str, shift: int) -> None:
+    """Mean line with markers, and a band from the lowest to the highest row where there are several."""
+    if rows.size == 0:
+        return
+    mean = rows.mean(axis=0)
+    axes.plot(x, mean, label=label, markevery=mark_every(x.size, shift), **line_style(look, dashes))
+    if rows.shape[0] > 1:
+        axes.fill_between(x, rows.min(axis=0), rows.max(axis=0), color=look.colour, alpha=0.16, linewidth=0)
+
+
+def metric_axis(axes: Axes, section: Section, word: str) -> None:
+    """Label and scale the y axis in the section's metric; errors stand on a log axis."""
+    if section.metric == "accuracy":
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+        axes.set_ylabel(f"{word} accuracy (%)")
+    else:
+        axes.set_yscale("log")
+        axes.set_ylabel(f"{word} {wording.metric_unit(section.metric)}")
+    if section.chance is not None:
+        axes.axhline(section.chance, color=style.FAINT, linestyle=(0, (1, 2)), linewidth=1.4, zorder=1)
+        axes.annotate(
+            "constant guess",
+            (1.0, section.chance),
+            xycoords=("axes fraction", "data"),
+            xytext=(-3, 3 if section.higher_is_better else -3),  # on the side where the curves are
+            textcoords="offset points",
+            ha="right",
+            va="bottom" if section.higher_is_better else "top",
+            fontsize=10,
+            color=style.FAINT,
+        )
+
+
+def whole_numbers(axes: Axes) -> None:
+    """Ticks of the x axis at whole numbers only."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def power(value: float, *, wide: bool = False) -> str:
+    """A tick of a logarithmic axis: ``0.01``, ``200``, ``10⁻⁷``, ``2·10⁷``; text, as formulas take long to draw.
+
+    ``wide`` writes every number as a power of ten, for axes over many decades.
+    """
+    if value <= 0:
+        return ""  # a locator may ask beyond the axis
+    if not wide and 1e-3 <= value < 1e7:
+        return f"{value:,.10g}"
+    exponent = math.floor(math.log10(value) + 1e-9)
+    front = value / 10**exponent
+    raised = "10" + str(exponent).translate(_RAISED)
+    return raised if abs(front - 1) < 1e-6 else f"{front:g}·{raised}"
+
+
+def _tick(value: float, _: int | None, *, wide: bool) -> str:
+    return power(value, wide=wide)
+
+
+def tick_logs(axes: Axes) -> None:
+    """Readable ticks on logarithmic axes: powers of ten, or 1-2-5 steps where the axis spans little."""
+    for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        if axis.get_scale() != "log" or min(limits) <= 0:
+            continue
+        ratio = max(limits) / min(limits)
+        if ratio > 1e3:
+            axis.set_major_locator(LogLocator(numticks=9))
+        elif ratio > 4:
+            axis.set_major_locator(LogLocator(subs=(1.0,) if ratio > 200 else (1.0, 2.0, 5.0)))
+        else:
+            axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_formatter(FuncFormatter(partial(_tick, wide=ratio > 1e4)))
+        axis.set_minor_locator(NullLocator())  # small ticks would take a third of all drawing time
+
+
+def legend(figure: Figure, axes: Axes | Sequence[Axes]) -> None:
+    """One legend at the foot of the figure, outside the axes, so that it covers nothing; one entry a label."""
+    panels = [axes] if isinstance(axes, Axes) else list(axes)
+    entries: dict[str, Any] = {}
+    for panel in panels:
+        for handle, label in zip(*panel.get_legend_handles_labels()):
+            entries.setdefault(label, handle)
+    if not entries:
+        return
+    width = float(figure.get_size_inches()[0])
+    columns = max(1, min(4, len(entries), int(width / (0.5 + 0.087 * max(map(len, entries))))))
+    style.heighten(figure, 0.1 + 0.24 * -(-len(entries) // columns))
+    figure.legend(
+        list(entries.values()),
+        list(entries),
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.0),
+        ncols=columns,
+        handlelength=2.2,
+        columnspacing=1.4,
+    )
+
+
+def models_of(sections: Sequence[Section]) -> Mapping[str, Look]:
+    """The look of every model in the sections."""
+    return style.looks(group.run.model for section in sections for group in section.groups)

@@ -1,0 +1,90 @@
+"""Time of a training step, by engine and machine, as the runs recorded it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from suite.report import style, wording
+from suite.report.entries import Entry
+from suite.report.groups import Section
+from suite.report.plots import common
+from suite.report.plots.common import Plot
+from suite.report.style import Look
+
+
+def step_rows(sections: Sequence[Section]) -> list[dict[str, object]]:
+    """One row a (model, hidden size, batch size, engine, machine): median step and quartiles in ms over runs."""
+    found: dict[tuple[str, int, int, str, str, bool], list[Entry]] = {}
+    for section in sections:
+        for group in section.groups:
+            for entry in group.entries:
+                if entry.record["seconds"]["step_median"] is not None:
+                    recipe, where = entry.run.recipe, entry.record["where"]
+                    key = (
+                        entry.run.model,
+                        int(recipe.get("hidden_size", 0)),
+                        int(recipe.get("batch_size", 0)),
+                        str(where["engine"]),
+                        entry.machine,
+                        bool(where["shared_device"]),
+                    )
+                    found.setdefault(key, []).append(entry)
+    order = wording.model_order(key[0] for key in found)
+    rows = []
+    for key in sorted(found, key=lambda key: (key[4], order.index(key[0]), key)):
+        seconds = [entry.record["seconds"] for entry in found[key]]
+        ms = {
+            name: 1000 * float(np.median([row[f"step_{name}"] for row in seconds if row[f"step_{name}"] is not None]))
+            for name in ("median", "q25", "q75")
+        }
+        names = ("model", "hidden_size", "batch_size", "engine", "machine", "shared")
+        rows.append(dict(zip(names, key)) | ms | {"runs": len(seconds)})
+    return rows
+
+
+def _label(row: Mapping[str, object]) -> str:
+    return f"{wording.model_title(str(row['model']))}, {row['engine']}, H={row['hidden_size']}, B={row['batch_size']}"
+
+
+def step_times(
+    stem: str, name: str, rows: Sequence[Mapping[str, object]], looks: Mapping[str, Look], machine: str
+) -> Plot | None:
+    """Median training step in ms, a row a model and engine, on one machine.
+
+    Args:
+        stem: for the file's name.
+        name: the task variant's name, for the caption.
+        rows: of ``step_rows``.
+        looks: a look for every model.
+        machine: only rows of this machine are drawn.
+    """
+    chosen = [row for row in rows if row["machine"] == machine]
+    if not chosen:
+        return None
+    longest = max(len(_label(row)) for row in chosen)
+    figure, (axes,) = style.canvas(height=0.8 + 0.42 * len(chosen), left=0.3 + 0.092 * longest)
+    labels = []
+    for y, row in enumerate(chosen):
+        look = looks[str(row["model"])]
+        low, middle, high = (float(str(row[key])) for key in ("q25", "median", "q75"))
+        axes.hlines(y, min(low, middle), max(high, middle), color=look.colour, linewidth=3, alpha=0.45)
+        face = "none" if row["shared"] else look.colour
+        axes.plot(
+            middle, y, marker=look.marker, color=look.colour, markerfacecolor=face, markersize=9, linestyle="none"
+        )
+        axes.annotate(wording.number(middle), (middle, y), xytext=(9, 5), textcoords="offset points", fontsize=10.5)
+        labels.append(_label(row))
+    axes.set_yticks(range(len(chosen)), labels)
+    axes.set_ylim(len(chosen) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.margins(x=0.12)
+    axes.set_xlabel("training step (ms)")
+    note = " Hollow markers: the machine was shared with other runs." if any(row["shared"] for row in chosen) else ""
+    return common.finish(
+        figure,
+        name=f"steps-{stem}-{machine}",
+        title="Time a training step, by engine",
+        caption=f"{name} on {machine}: median over a run's steps, median over runs; bars: quartiles.{note}",
+    )

@@ -1,0 +1,182 @@
+"""The whole rendering: records in, site out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from suite.report import (
+    across,
+    comparisons,
+    content,
+    inputs,
+    model_page,
+    pages,
+    published,
+    style,
+    tables,
+    wording,
+)
+from suite.report.entries import Entry, read, read_failures
+from suite.report.pages import Measurements
+from suite.report.sections import sections
+from suite.report.site import Site
+from suite.report.tables import Table
+from suite.report.views import View, filters, view
+
+MENU = (
+    ("Leaderboard", "index.html"),
+    ("Tasks", "tasks.html"),
+    ("Models", "models.html"),
+    ("Published", "published.html"),
+    ("Paper figures", "figures.html"),
+    ("Theory", "theory.html"),
+    ("Speed", "speed.html"),
+    ("Methods", "methods.html"),
+)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What a rendering made.
+
+    Attributes:
+        records: valid records.
+        left_out: files that were named and left out.
+        leaderboard: Markdown leaderboard.
+        index: the first page.
+        plots: every figure, sorted.
+        tables: every table file, sorted.
+        pages: every page, sorted.
+    """
+
+    records: int
+    left_out: int
+    leaderboard: Path
+    index: Path
+    plots: list[Path]
+    tables: list[Path]
+    pages: list[Path]
+
+
+def render(
+    results_dir: Path, reports_dir: Path, *, formats: Sequence[str] = tables.FORMATS, warn: Callable[[str], object]
+) -> Rendered | None:
+    """Render the whole site.
+
+    Args:
+        results_dir: the results folder.
+        reports_dir: where the site goes.
+        formats: files that each table is written in.
+        warn: called with one line for each file that is left out.
+
+    Returns:
+        What was written, or None where there is no valid record.
+
+    Raises:
+        suite.errors.CannotWrite: a file cannot be written.
+    """
+    lost: list[str] = []
+
+    def tell(line: str) -> None:
+        lost.append(line)
+        warn(line)
+
+    entries = read(results_dir, warn=tell)
+    failures = read_failures(results_dir, warn=tell)
+    if not entries:
+        return None
+    site = Site(reports_dir, style.looks(entry.run.model for entry in entries), formats)
+    measurements = Measurements(
+        speed=inputs.read(results_dir / "speed", inputs.speed, tell),
+        theory=inputs.read(results_dir / "theory", inputs.theory, tell),
+        asv="asv/index.html" if (reports_dir / "asv" / "index.html").is_file() else None,
+    )
+    site.menu = [{"title": title, "path": path} for title, path in MENU]
+    site.stand = stand(entries)
+    with style.drawing():
+        views = [view(section, site) for section in sections(entries, failures)]
+        _pages(site, views, measurements)
+    site.assets()
+    site.finish()
+    return _rendered(site, len(entries), len(lost))
+
+
+def stand(entries: Sequence[Entry]) -> str:
+    """The footer: how much there is and how fresh it is; the date comes from the records."""
+    models = len({entry.run.model for entry in entries})
+    tasks = len({entry.run.task for entry in entries})
+    latest = max(str(entry.record["where"]["finished"]) for entry in entries)
+    words = [(len(entries), "record"), (models, "model"), (tasks, "task")]
+    counts = ", ".join(f"{wording.count(number)} {word}{'' if number == 1 else 's'}" for number, word in words)
+    return f"{counts}; the latest run finished {latest}. Made by python -m suite.report."
+
+
+def _pages(site: Site, views: Sequence[View], measurements: Measurements) -> None:
+    combined = [site.table(table) for table in across.tables([item.section for item in views])]
+    site.page("index.html", "index.html", title="Leaderboard", views=views, filters=filters(views), across=combined)
+    _task_pages(site, views)
+    models = wording.model_order(
+        [*wording.MODEL_TITLES, *(group.run.model for item in views for group in item.section.groups)]
+    )
+    for model in models:
+        model_page.write(model, views, site)
+    site.page("models.html", "list.html", title="Models", items=[_model_item(model) for model in models])
+    pages.published(site, views)
+    pages.paper_figures(site, views)
+    pages.theory(site, measurements)
+    pages.speed(site, views, measurements)
+    site.page("methods.html", "methods.html", title="Methods")
+    site.write("leaderboard.md", markdown(views, combined, site.stand))
+
+
+def _model_item(model: str) -> dict[str, str]:
+    about = content.model(model)
+    return {"title": about["title"], "text": about["summary"], "path": f"models/{wording.slug(model)}.html"}
+
+
+def _task_pages(site: Site, views: Sequence[View]) -> None:
+    tasks = list(dict.fromkeys([*wording.TASK_TITLES, *(item.section.variant.task for item in views)]))
+    items = []
+    for task in tasks:
+        about, path = content.task(task), f"tasks/{wording.slug(task)}.html"
+        cited = [figure for figure in published.figures() if figure.task == task]
+        title = f"{about['title']}: published figures"
+        table = comparisons.cited(cited, name=f"cited-{wording.slug(task)}", title=title)
+        site.page(
+            path,
+            "task.html",
+            title=about["title"],
+            name=task,
+            task=about,
+            views=[item for item in views if item.section.variant.task == task],
+            published_list=site.table(table) if table else None,
+        )
+        items.append({"title": about["title"], "text": about["summary"], "path": path})
+    site.page("tasks.html", "list.html", title="Tasks", items=items)
+
+
+def markdown(views: Sequence[View], combined: Sequence[Table], stand_: str) -> str:
+    """The leaderboard for a README."""
+    parts = ["# Leaderboard", "", stand_, ""]
+    parts += [tables.markdown(item.short) for item in views]
+    parts += [tables.markdown(table) for table in combined]
+    return "\n".join(parts)
+
+
+def _rendered(site: Site, records: int, left_out: int) -> Rendered:
+    names = sorted(site.written)
+
+    def chosen(start: str, end: str = "") -> list[Path]:
+        return [site.folder / name for name in names if name.startswith(start) and name.endswith(end)]
+
+    return Rendered(
+        records=records,
+        left_out=left_out,
+        leaderboard=site.folder / "leaderboard.md",
+        index=site.folder / "index.html",
+        plots=chosen("plots/"),
+        tables=chosen("tables/"),
+        pages=chosen("", ".html"),
+    )

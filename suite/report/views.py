@@ -1,0 +1,109 @@
+"""A section made ready for pages: its tables and figures, drawn once and used wherever they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from suite.report import comparisons, content, leaderboard, published, targets, wording
+from suite.report.groups import Section
+from suite.report.plots import gradients, learning, steps
+from suite.report.plots.common import Plot
+from suite.report.site import Site
+from suite.report.style import Look
+from suite.report.tables import Table
+
+
+@dataclass
+class View:
+    """What pages show of a section.
+
+    Attributes:
+        section: the section.
+        full: its whole table.
+        short: the columns that fit the first page.
+        published: ours beside published figures, or None.
+        targets: time to a target score and area under the curve, or None.
+        pairs: paired comparisons, or None.
+        plots: its figures, in order.
+        task: the task's description.
+    """
+
+    section: Section
+    full: Table
+    short: Table
+    published: Table | None
+    targets: Table | None
+    pairs: Table | None
+    plots: list[Plot]
+    task: Mapping[str, Any]
+
+    @property
+    def heading(self) -> str:
+        """Variant, track and budget in one line."""
+        return leaderboard.heading(self.section)
+
+    @property
+    def task_slug(self) -> str:
+        """The task page's stem."""
+        return wording.slug(self.section.variant.task)
+
+    @property
+    def options(self) -> str:
+        """Every option of the task."""
+        return wording.options(self.section.options)
+
+    @property
+    def data(self) -> str:
+        """What the runs themselves say of their data: variant, provenance of the files, normalisation."""
+        said = [entry.record["where"]["data"] for group in self.section.groups for entry in group.entries]
+        return "; or ".join(dict.fromkeys(wording.options(values) for values in said))
+
+
+def view(section: Section, site: Site) -> View:
+    """Make a section's tables and figures and write their files."""
+    full = leaderboard.table(section)
+    short = site.table(leaderboard.short(section, full))
+    full = site.table(replace(full, name=f"{full.name}-full"))
+    return View(
+        section=section,
+        full=full,
+        short=short,
+        published=_kept(comparisons.published_table(section), site),
+        targets=_kept(targets.table(section), site),
+        pairs=_kept(comparisons.pairs_table(section), site),
+        plots=[site.plot(plot) for plot in figures(section, site.looks)],
+        task=content.task(section.variant.task),
+    )
+
+
+def _kept(table: Table | None, site: Site) -> Table | None:
+    """The table with its files written, if there is one."""
+    return site.table(table) if table is not None else None
+
+
+def machines(section: Section) -> list[str]:
+    """Every machine that the section's runs used."""
+    return sorted({entry.machine for group in section.groups for entry in group.entries})
+
+
+def figures(section: Section, looks: Mapping[str, Look]) -> list[Plot]:
+    """A section's figures, in the order of the page; none for what its records do not hold."""
+    found: list[Plot | None] = [learning.learning(section, looks, published=published.curves_for(section))]
+    found += [learning.against_seconds(section, looks, machine) for machine in machines(section)]
+    found += [learning.costs(section, looks), gradients.profiles(section, looks), gradients.norms(section, looks)]
+    rows = steps.step_rows([section])
+    found += [steps.step_times(section.slug, section.name, rows, looks, machine) for machine in machines(section)]
+    return [plot for plot in found if plot is not None]
+
+
+def filters(views: Sequence[View]) -> list[tuple[str, str, list[str]]]:
+    """The first page's filters: name, label and values."""
+    sections = [item.section for item in views]
+    return [
+        ("task", "Task", list(dict.fromkeys(section.variant.task for section in sections))),
+        ("variant", "Data variant", list(dict.fromkeys(section.name for section in sections))),
+        ("track", "Track", list(dict.fromkeys(section.track for section in sections))),
+        ("machine", "Machine", sorted({name for section in sections for name in machines(section)})),
+    ]

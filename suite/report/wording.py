@@ -1,0 +1,133 @@
+"""How names, options and numbers are written, in one place: the same on the terminal, in tables and on pages."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+MODEL_TITLES = {
+    "cornn": "coRNN",
+    "exprnn": "expRNN",
+    "fastrnn": "FastRNN",
+    "antisymmetric": "AntisymmetricRNN",
+    "antisymmetric-gated": "AntisymmetricRNN, gated",
+    "lstm": "LSTM",
+    "tanh": "tanh RNN",
+}
+TASK_TITLES = {
+    "adding": "Adding problem, T=500",
+    "adding-2000": "Adding problem, T=2000",
+    "adding-5000": "Adding problem, T=5000",
+    "smnist": "Sequential MNIST",
+    "psmnist": "Permuted sequential MNIST",
+    "noisy_cifar": "Noise-padded CIFAR-10",
+    "har2": "HAR-2",
+    "imdb": "IMDB",
+}
+METRIC_TITLES = {"accuracy": "accuracy", "mse": "MSE"}
+MISSING = "–"
+
+
+def model_title(model: str) -> str:
+    """A model's name as papers write it; a plug-in keeps the name it was asked by."""
+    return MODEL_TITLES.get(model, model)
+
+
+def model_order(models: Iterable[str]) -> list[str]:
+    """The models of the suite in their fixed order, then plug-ins by name."""
+    known = list(MODEL_TITLES)
+    return sorted(set(models), key=lambda model: (known.index(model) if model in known else len(known), model))
+
+
+def slug(text: str) -> str:
+    """A name for files and anchors: lower case, digits, dots and dashes."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-") or "x"
+
+
+def option(value: Any) -> str:
+    """One option's value as a person would type it: 66.0 and 66 alike, yes and no as true and false."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}={option(item)}" for key, item in sorted(value.items())) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(option(item) for item in value) + "]"
+    return "none" if value is None else str(value)
+
+
+def options(values: Mapping[str, Any]) -> str:
+    """Options as ``data=digits5k, permutation=12008``; ``data`` comes first, the others in order of name."""
+    keys = sorted(values, key=lambda key: (key != "data", key))
+    return ", ".join(f"{key}={option(values[key])}" for key in keys)
+
+
+def seeds(values: Sequence[int]) -> str:
+    """Seeds as ranges: ``0-4`` or ``0-2,7``."""
+    parts: list[str] = []
+    ordered = sorted(set(values))
+    while ordered:
+        end = 0
+        while end + 1 < len(ordered) and ordered[end + 1] == ordered[end] + 1:
+            end += 1
+        parts.append(str(ordered[0]) if end == 0 else f"{ordered[0]}-{ordered[end]}")
+        ordered = ordered[end + 1 :]
+    return ",".join(parts)
+
+
+def budget(epochs: int, max_seconds: float | None) -> str:
+    """A budget in words: ``120 epochs``, or ``600 s (at most 120 epochs)``."""
+    word = f"{epochs} epoch" + ("" if epochs == 1 else "s")
+    return word if max_seconds is None else f"{option(max_seconds)} s (at most {word})"
+
+
+def finite(value: Any) -> bool:
+    """Whether the value is a number that can be written."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def metric(value: Any, name: str) -> str:
+    """A figure of merit: accuracies in percent with two decimals, everything else with three digits."""
+    if not finite(value):
+        return MISSING
+    return _minus(f"{100 * value:.2f}") if name == "accuracy" else number(value)
+
+
+def metric_unit(name: str) -> str:
+    """The unit that belongs to ``metric``: ``accuracy (%)``, ``MSE``."""
+    return f"{METRIC_TITLES.get(name, name)} (%)" if name == "accuracy" else METRIC_TITLES.get(name, name)
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number with ``digits`` significant digits, ``1.23e-05`` where it is small or large."""
+    if not finite(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size < 1e-3 or size >= 1e6:
+        return _minus(f"{value:.{digits - 1}e}")
+    decimals = max(0, digits - 1 - math.floor(math.log10(size)))
+    return _minus(f"{value:.{min(decimals, 6)}f}")
+
+
+def _minus(text: str) -> str:
+    """A leading hyphen as a minus sign."""
+    return f"−{text[1:]}" if text.startswith("-") else text
+
+
+def count(value: Any) -> str:
+    """A whole number with thin groups: ``134,154``."""
+    return f"{int(value):,}" if finite(value) else MISSING
+
+
+def seconds(value: Any) -> str:
+    """A duration: ``42 s``, ``7.3 min``, ``2.1 h``."""
+    if not finite(value):
+        return MISSING
+    if value < 120:
+        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"

@@ -1,0 +1,216 @@
+"""``python -m suite.speed``: training steps of every engine beside the plain loop, interleaved in one process."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite import cli
+from suite.errors import DONE, REGRESSION, UsageError
+
+if TYPE_CHECKING:
+    from suite.benchmark.session import Wanted
+
+_EPILOG = """\
+engines: loop (as published coRNN code writes it), torch (torch.nn.LSTM, RNN),
+reference, fused, native, triton, graph. The table's last column is the ratio of
+medians, loop over engine. --gate compares ratios, never seconds, with the
+baseline that --save-baseline stored for this processor; one thread alone.
+exit codes: 0 measured, 2 usage, 3 regression, 5 cannot write.
+"""
+ALWAYS = ("psmnist", "har2")  # every model is measured at these; coRNN at every shape
+TOLERANCE = 0.2  # two shared cores are noisy: a ratio may be this much below its baseline, measured twice
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = cli.parser("speed", "Measure training steps of the engines against the plain loop.", _EPILOG)
+    what = p.add_argument_group("what is measured")
+    what.add_argument("--models", metavar="A,B", help="default: cornn at every shape, all at psmnist and har2")
+    what.add_argument(
+        "--shapes", metavar="A,B", help="psmnist, psmnist-256, adding, adding-2000, har2, imdb, noisy_cifar"
+    )
+    what.add_argument("--engines", metavar="A,B", help="default: every one that runs here, but for reference and graph")
+    what.add_argument("--threads", metavar="1,2", default="1,2", help="numbers of threads on a CPU, default 1,2")
+    what.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default), cuda, cuda:1")
+    what.add_argument("--overhead", action="store_true", help="measure the runner's own share of a step as well")
+    how = p.add_argument_group("how")
+    how.add_argument("--seconds", type=cli.seconds, default=20.0, metavar="S", help="a shape, model and thread count")
+    how.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: processor time, one thread alone")
+    how.add_argument("--quick", action="store_true", help="a short look: har2, cornn and lstm, one thread, 2 s each")
+    how.add_argument("--gate", action="store_true", help="exit 3 where a ratio fell below the baseline")
+    how.add_argument("--save-baseline", action="store_true", help="store the ratios as this processor's baseline")
+    how.add_argument("--tolerance", type=float, default=TOLERANCE, metavar="F", help=f"of --gate, default {TOLERANCE}")
+    how.add_argument("--json", action="store_true", help="one JSON object a row on stdout")
+    cli.add_folders(p)
+    return p
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _known(text: str, option: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    from suite.names import unknown
+
+    found = cli.names(text, option)
+    for name in found:
+        if name not in known:
+            raise UsageError(f"{option}: {unknown(option.removeprefix('--').removesuffix('s'), name, known)}")
+    return found
+
+
+def _threads(text: str) -> tuple[int, ...]:
+    try:
+        found = tuple(dict.fromkeys(int(word) for word in text.split(",")))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1:
+        raise UsageError(f"--threads: wanted whole numbers >= 1, got {text!r}")
+    return found
+
+
+def wanted(args: argparse.Namespace) -> Wanted:
+    """What the options ask for.
+
+    Raises:
+        UsageError: an unknown name, or a device that is not there.
+    """
+    import torch
+
+    from models import MODELS
+    from suite.benchmark.contenders import ORDER
+    from suite.benchmark.session import Wanted
+    from suite.benchmark.shapes import SHAPES
+
+    quick = args.quick
+    models = _known(args.models, "--models", tuple(MODELS)) if args.models else ("cornn", "lstm") if quick else None
+    shapes = _known(args.shapes, "--shapes", tuple(SHAPES)) if args.shapes else ("har2",) if quick else None
+    default = tuple(e for e in ORDER if e not in ("reference", "graph"))
+    engines = _known(args.engines, "--engines", ORDER) if args.engines else default
+    if not 0 <= args.tolerance < 1:
+        raise UsageError(f"--tolerance: wanted a fraction in [0, 1), got {args.tolerance}")
+    try:
+        device = torch.device(args.device)
+    except RuntimeError as error:
+        raise UsageError(f"--device: wanted cpu, cuda or cuda:N, got {args.device!r}") from error
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
+        raise UsageError(f"--device: {args.device} is not at hand here")
+    pairs = tuple(
+        (SHAPES[s], m)
+        for s in shapes or SHAPES
+        for m in models or MODELS
+        if m == "cornn" or models is not None or shapes is not None or s in ALWAYS
+    )
+    threads = (1,) if (quick or args.clock == "cpu") and args.threads == "1,2" else _threads(args.threads)
+    if args.clock == "cpu" and (threads != (1,) or device.type != "cpu"):
+        raise UsageError("--clock cpu: processor time compares steps of one thread on a cpu: add --threads 1")
+    seconds = min(2.0, args.seconds) if quick else args.seconds
+    ordered = tuple(e for e in ORDER if e in engines)
+    return Wanted(pairs, ordered, threads, device, seconds, 3 if quick else 5, args.clock)
+
+
+def _machine(device: Any) -> dict[str, Any]:
+    import torch
+
+    from suite.work import provenance
+
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    head, dirty = provenance.commit()
+    return {
+        "cpu": provenance.processor(),
+        "capability": provenance.capability(),
+        "features": provenance.features(),
+        "gpu": gpu,
+        "libraries": provenance.libraries(),
+        "commit": head,
+        "dirty": dirty,
+    }
+
+
+def _slug(machine: dict[str, Any]) -> str:
+    """A processor's (or GPU's) name as a file name; instruction sets tell virtual machines apart."""
+    words = machine["gpu"] or " ".join((machine["cpu"], *machine["features"][-2:]))
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
+def _store(path: Path, content: dict[str, Any]) -> None:
+    from suite.files import write_atomic
+
+    write_atomic(path, json.dumps(content, indent=1) + "\n")
+    _say(f"stored {path}")
+
+
+def _gate(rows: list[dict[str, Any]], baseline: Path, args: argparse.Namespace, asked: Wanted) -> int:
+    """Compare with the baseline; what fell is measured once more before it counts."""
+    from dataclasses import replace
+
+    from suite.benchmark import session, table
+
+    stored = json.loads(baseline.read_text())["rows"]
+    if not table.compared(rows, stored):
+        raise UsageError(f"--gate: {baseline} has no ratio for what was measured (one thread, with the loop)")
+    fallen = table.regressions(rows, stored, tolerance=args.tolerance)
+    if fallen:
+        _say("measuring again what fell below the baseline")
+        names = {tuple(line.split(":")[0].split()[:2]) for line in fallen}
+        pairs = tuple((s, m) for s, m in asked.pairs if (s.name, m) in names)
+        again = list(session.measure(replace(asked, pairs=pairs, threads=(1,)), _say))
+        both = set(fallen) and {
+            line.split(":")[0] for line in table.regressions(again, stored, tolerance=args.tolerance)
+        }
+        fallen = [line for line in fallen if line.split(":")[0] in both]
+    for line in fallen:
+        _say(f"regression: {line}")
+    if not fallen:
+        _say(f"no regression: {table.compared(rows, stored)} ratios within {args.tolerance:.0%} of {baseline}")
+    return REGRESSION if fallen else DONE
+
+
+def _run(args: argparse.Namespace) -> int:
+    from suite.benchmark import session, table
+    from suite.work import provenance
+
+    asked = wanted(args)
+    machine, folder = _machine(asked.device), args.results_dir / "speed"
+    baseline = folder / "baselines" / f"{_slug(machine)}.json"
+    if args.gate and not baseline.is_file():
+        raise UsageError(f"--gate: no baseline for this processor ({baseline}): store one with --save-baseline")
+    rows = []
+    for row in session.measure(asked, _say):
+        rows.append(row)
+        if args.json:
+            print(json.dumps(row), flush=True)
+    if args.overhead:
+        from suite.benchmark.overhead import overhead_row
+
+        rows.append(overhead_row(seconds=args.seconds, say=_say, clock=args.clock))
+        if args.json:
+            print(json.dumps(rows[-1]), flush=True)
+    if not rows:
+        raise UsageError("nothing was measured: none of these engines runs these models here")
+    if not args.json:
+        for line in table.lines(rows):
+            print(line)
+    date = provenance.now()
+    command = " ".join(("python -m suite.speed", *args.argv))
+    content = {"schema": 1, "date": date, "machine": machine, "command": command, "clock": args.clock, "rows": rows}
+    _store(folder / f"{_slug(machine)}-{re.sub('[^0-9]', '', date)}.json", content)
+    code = _gate(rows, baseline, args, asked) if args.gate else DONE
+    if args.save_baseline:
+        _store(baseline, content)
+    return code
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    p = _parser()
+    p.set_defaults(argv=list(sys.argv[1:] if argv is None else argv))
+    return cli.guarded(p, _run, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""What trains and measures: groups of runs, the training loop, checkpoints, executors."""

@@ -1,0 +1,214 @@
+"""The driver of a grid: skips what the store holds, hands jobs to an executor, writes each record as it arrives."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from suite.errors import DONE, SOME_FAILED, CannotWrite
+from suite.plan import Planned
+from suite.record import RecordError, load
+from suite.runs import Run
+from suite.store import Store
+from suite.work import provenance
+from suite.work.checkpoint import remove
+from suite.work.claims import Claims
+from suite.work.job import Finished, Progress, Settings, Stopped
+from suite.work.stopping import Stopper
+from suite.work.telling import tell
+from suite.work.todo import Todo
+
+
+class Executor(Protocol):
+    """What trains jobs: inline, processes or Ray."""
+
+    def run(self, jobs: Todo, stopper: Stopper) -> Iterator[Progress | Finished | Stopped]:
+        """Yield events as they come, until no job is left or a stop was asked for."""
+
+
+class Watcher(Protocol):
+    """What is told of a grid's life: the terminal, a TensorBoard mirror, a test."""
+
+    def begin(self, waiting: Sequence[Planned], held: Sequence[Planned]) -> None:
+        """Before anything starts: the runs to do, and those that are done already."""
+
+    def progress(self, event: Progress) -> None:
+        """A sign of life of one run."""
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """A record that is now in the store."""
+
+    def end(self) -> None:
+        """After the last event, or when something was raised."""
+
+
+class Shy:
+    """A watcher whose troubles with its terminal or files never stop a grid: after one it is told no more."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher, self.gone = watcher, False
+
+    def _tell(self, name: str, *args: Any) -> None:
+        if not self.gone:
+            try:
+                getattr(self.watcher, name)(*args)
+            except OSError as error:
+                self.gone = True
+                tell(f"warning: progress is shown no more: {error}")
+
+    def begin(self, waiting: Sequence[Planned], held: Sequence[Planned]) -> None:
+        """Pass it on."""
+        self._tell("begin", waiting, held)
+
+    def progress(self, event: Progress) -> None:
+        """Pass it on."""
+        self._tell("progress", event)
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Pass it on."""
+        self._tell("record", record)
+
+    def end(self) -> None:
+        """Pass it on."""
+        self._tell("end")
+
+
+@dataclass
+class Outcome:
+    """What a grid's call came to.
+
+    Attributes:
+        records: records of the whole grid, held and new, in plan order, failures left out.
+        counts: how many runs were skipped, done, diverged, failed, stopped.
+        exit_code: see DESIGN section 9.
+    """
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Mapping[str, Any]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    exit_code: int = DONE
+
+
+def split(planned: Sequence[Planned], store: Store, *, rerun_failed: bool) -> tuple[list[Planned], list[Planned]]:
+    """The runs to do and those to leave: finished ones, and failed ones unless ``rerun_failed``."""
+    waiting: list[Planned] = []
+    held: list[Planned] = []
+    for one in planned:
+        skip = store.has(one.run) or (not rerun_failed and bool(store.failures(one.run)))
+        (held if skip else waiting).append(one)
+    return waiting, held
+
+
+def run_grid(
+    planned: Sequence[Planned], store: Store, settings: Settings, executor: Executor, watcher: Watcher,
+    *, rerun_failed: bool = False,
+) -> Outcome:  # fmt: skip
+    """Run what is missing.
+
+    Raises:
+        CannotWrite: a record could not be written; those before it are safe.
+    """
+    waiting, held = split(planned, store, rerun_failed=rerun_failed)
+    if waiting:  # a finished grid is shown from a read-only folder too
+        store.check_writable()
+    store.sweep()
+    groups = groups_of(waiting, settings.seeds_per_run)
+    with Stopper() as stopper, Claims(store.claims_folder()) as claims:
+        todo = Todo(groups, store, replace(settings, code=provenance.commit()), claims)
+        grid = _Grid(store, claims, Shy(watcher), stopper)
+        try:
+            grid.watcher.begin(waiting, held)
+            for event in executor.run(todo, stopper):
+                grid.take(event)
+        finally:
+            grid.watcher.end()
+        grid.settle()
+        grid.outcome.counts["skipped"] = len(held) + len(todo.elsewhere)
+        grid.outcome.exit_code = stopper.exit_code
+    return _conclude(grid.outcome, planned, store)
+
+
+class _Grid:
+    """What the driver does with each event."""
+
+    def __init__(self, store: Store, claims: Claims, watcher: Shy, stopper: Stopper) -> None:
+        self.store, self.claims, self.watcher, self.stopper = store, claims, watcher, stopper
+        self.outcome = Outcome()
+        self.unsaved: list[Mapping[str, Any]] = []
+        self.trouble: CannotWrite | None = None
+
+    def take(self, event: Progress | Finished | Stopped) -> None:
+        """Tell, keep or count an event."""
+        if isinstance(event, Progress):
+            self.watcher.progress(event)
+        elif isinstance(event, Stopped):
+            self.outcome.counts["stopped"] += 1
+            self.claims.release([event.id])
+        else:
+            try:
+                self._keep(event.record)
+            except CannotWrite as error:  # the other runs are asked for their checkpoints, as with Ctrl-C
+                self.unsaved.append(event.record)
+                self.trouble = self.trouble or error
+                self.stopper.ask()
+
+    def settle(self) -> None:
+        """Try once more to write what could not be written.
+
+        Raises:
+            CannotWrite: the first reason; it stays an error, since the grid was stopped for it.
+        """
+        for record in self.unsaved:
+            self._keep(record)
+        if self.trouble is not None:
+            raise self.trouble
+
+    def _keep(self, record: Mapping[str, Any]) -> None:
+        run, path = Run.from_identity(record["run"]), self.store.put(record)
+        self.outcome.counts[record["status"]] += 1
+        if record["status"] == "failed":
+            self.outcome.failures.append({**record, "path": str(path)})
+        else:
+            remove(self.store.checkpoint_path(run))
+            if path != self.store.path(run):
+                tell(f"another driver recorded {self.store.path(run).name} first: both are kept, this one as {path}")
+        self.claims.release([run.id])
+        self.watcher.record(record)
+
+
+def _conclude(outcome: Outcome, planned: Sequence[Planned], store: Store) -> Outcome:
+    """Read the whole grid's records, and set the exit code."""
+    bad = 0
+    for one in planned:
+        if store.has(one.run):
+            try:
+                record = load(store.path(one.run))
+            except RecordError as error:
+                tell(f"broken record, left as it is: {error}; move it away and the run is done anew")
+                outcome.counts["broken"] += 1
+            else:
+                outcome.records.append(record)
+                bad += record["status"] != "done"
+        else:
+            bad += bool(store.failures(one.run))
+    outcome.exit_code = outcome.exit_code or (SOME_FAILED if bad or outcome.counts["broken"] else DONE)
+    return outcome
+
+
+def groups_of(waiting: Sequence[Planned], size: int) -> list[list[Planned]]:
+    """Runs that differ in their seed alone, at most ``size`` together, in plan order."""
+    groups: dict[tuple[str, int], list[Planned]] = {}
+    counts: Counter[str] = Counter()
+    for one in waiting:
+        key = one.run.group
+        groups.setdefault((key, counts[key] // size), []).append(one)
+        counts[key] += 1
+    return list(groups.values())
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

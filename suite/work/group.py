@@ -1,0 +1,222 @@
+"""From a job to its records: build task and model, train, measure; a failure is a record too."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.classifier import SequenceModel
+from suite.errors import SuiteError
+from suite.names import resolve
+from suite.recipes import TRAINER
+from suite.record import dumps, finite, validate
+from suite.runs import Run, seed_for
+from suite.work import checkpoint as checkpoints
+from suite.work import peak, provenance
+from suite.work.job import Finished, Job, Progress, Settings, Stopped
+from suite.work.records import failure, record_of
+from suite.work.side_by_side import SideBySide
+from suite.work.telling import tell
+from suite.work.train import StopRequested, Trainer
+from tasks.contract import Task
+
+Event = Progress | Finished | Stopped
+
+
+def prepare_process(settings: Settings) -> None:
+    """Threads, flush-to-zero and determinism of this process, before any thread pool starts.
+
+    Vanishing gradients are subnormal numbers; without flush-to-zero a step costs 4 to 12 times more.
+    """
+    torch.set_num_threads(settings.threads)
+    torch.set_flush_denormal(True)
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+        torch.backends.cudnn.benchmark = False
+    if settings.deterministic != torch.are_deterministic_algorithms_enabled():
+        # not use_deterministic_algorithms, which does the same and imports all of torch's compiler, for seconds
+        torch.set_deterministic_debug_mode("error" if settings.deterministic else "default")
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's global generators seeded inside, restored outside."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def build_task(run: Run, data_dir: str | None) -> Task:
+    """The run's task with its data seed, which does not depend on the model."""
+    plugin = resolve("task", run.task)
+    where = None if data_dir is None else Path(data_dir)
+    return plugin.cls(seed=seed_for("data", run.task, run.seed), data_dir=where, **run.task_options)
+
+
+def build_model(run: Run, task: Task, *, engine: str) -> SequenceModel:
+    """The run's model, initialised from its own seed."""
+    plugin = resolve("model", run.model)
+    options = {key: value for key, value in run.recipe.items() if key not in TRAINER}
+    dtype = torch.float64 if run.precision == "float64" else torch.float32
+    with seeded(seed_for("init", run.model, run.task, run.seed)):
+        recurrence = plugin.cls(
+            task.spec.input_size, run.recipe["hidden_size"], engine=engine, **run.model_options, **options
+        )
+        recurrence.precision = run.precision
+        return SequenceModel(
+            recurrence, task.spec.output_size, embedding=task.embedding(), padding_index=task.spec.padding_index
+        ).to(dtype)
+
+
+def check_sizes(run: Run, task: Task) -> None:
+    """Raise SuiteError for a batch larger than the training data."""
+    batch, size = run.recipe["batch_size"], task.sizes["train"]
+    if batch > size:
+        raise SuiteError(f"{run.task}: wanted batch_size <= {size} (training examples), got {batch}")
+
+
+@dataclass
+class Prepared:
+    """A run that is ready to train.
+
+    Attributes:
+        trainer: model, task and optimiser, at the checkpoint's position where there was one.
+        engine: the engine that runs.
+        state: the checkpoint's state, or None.
+        prepare: seconds it took to build task and model.
+        compile: seconds it took to build or load the engine.
+        started: UTC time.
+    """
+
+    trainer: Trainer
+    engine: str
+    state: dict[str, Any] | None
+    prepare: float
+    compile: float
+    started: str
+
+
+def run_job(job: Job, report: Callable[[Event], None], should_stop: Callable[[], bool] = lambda: False) -> None:
+    """Train the job's runs and report each one's record; nothing is raised for a run that fails."""
+    prepare_process(job.settings)
+    if len(job.runs) > 1 and _train_together(job, report, should_stop):
+        return
+    for run, path in zip(job.runs, job.checkpoints, strict=True):
+        if should_stop():
+            report(Stopped(run.id))
+            continue
+        started = provenance.now()
+        try:
+            ready = prepare(run, job, Path(path), report, should_stop)
+            with _training(ready):
+                reason = ready.trainer.fit()
+            report(Finished(_record(ready, reason, job)))
+        except StopRequested:
+            report(Stopped(run.id))
+        except (Exception, SystemExit) as error:  # whatever a plug-in raises becomes the run's own record
+            report(Finished(failure(run, job, error, started)))
+
+
+def _train_together(job: Job, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> bool:
+    """Train all runs of the job side by side; False where they have to go one by one."""
+    try:
+        ready = [prepare(run, job, Path(p), report, should_stop) for run, p in zip(job.runs, job.checkpoints)]
+        together = SideBySide([one.trainer for one in ready])
+    except Exception as error:  # told, and then each run speaks for itself
+        tell(f"{job.runs[0].model} {job.runs[0].task}: seeds go one by one: {error}")
+        return False
+    try:
+        with _training(ready[0]):
+            reasons = together.fit()
+    except StopRequested:
+        for run in job.runs:
+            report(Stopped(run.id))
+        return True
+    except (Exception, SystemExit) as error:
+        for one in ready:
+            report(Finished(failure(one.trainer.run, job, error, one.started)))
+        return True
+    for one in ready:
+        report(Finished(_record(one, reasons[one.trainer.run.id], job)))
+    return True
+
+
+def _record(ready: Prepared, reason: str, job: Job) -> dict[str, Any]:
+    """The run's record; where a plug-in put something into it that no record holds, its failure."""
+    try:
+        record = record_of(ready, reason, job)
+        return validate(json.loads(dumps(finite(record))))
+    except (TypeError, ValueError, RecursionError) as error:
+        return failure(ready.trainer.run, job, error, ready.started)
+
+
+@contextmanager
+def _training(ready: Prepared) -> Iterator[None]:
+    """The run's own random state while it trains; most models use none."""
+    run = ready.trainer.run
+    with seeded(seed_for("train", run.model, run.task, run.seed)):
+        if ready.state is not None:
+            torch.set_rng_state(ready.state["rng"])
+            if ready.state["cuda_rng"] is not None:
+                torch.cuda.set_rng_state(ready.state["cuda_rng"], ready.trainer.device)
+        yield
+
+
+def prepare(
+    run: Run, job: Job, path: Path, report: Callable[[Event], None], should_stop: Callable[[], bool]
+) -> Prepared:  # fmt: skip
+    """Build task, model and trainer, and go to the checkpoint's position where there is one."""
+    settings, clock, started = job.settings, time.perf_counter(), provenance.now()
+    device = torch.device(settings.device)
+    peak.reset(device)
+    task = build_task(run, settings.data_dir)
+    check_sizes(run, task)
+    task = task.to(device)
+
+    def trainer() -> Trainer:
+        model = build_model(run, task, engine=settings.engine).to(device)
+        return Trainer(
+            model, task, run, device=device, report=report, should_stop=should_stop,
+            checkpoint=path, checkpoint_seconds=settings.checkpoint_seconds,
+        )  # fmt: skip
+
+    made, state = _resumed(trainer, path, run)
+    prepared, clock = time.perf_counter() - clock, time.perf_counter()
+    engine = made.model.recurrence.engine_for(device, next(made.model.parameters()).dtype)
+    compiled = time.perf_counter() - clock
+    report(
+        Progress(
+            run.id,
+            "start",
+            made.epoch,
+            run.budget.epochs,
+            engine=engine,
+            metric=task.spec.metric,
+            resumed_from=made.epoch - 1,
+        )
+    )
+    return Prepared(made, engine, state, prepared, compiled, started)
+
+
+def _resumed(make: Callable[[], Trainer], path: Path, run: Run) -> tuple[Trainer, dict[str, Any] | None]:
+    """A trainer at its checkpoint's position, with the checkpoint's state; or a new one, told why."""
+    trainer = make()
+    state, trouble = checkpoints.load(path, run.id)
+    if state is not None:
+        try:
+            trainer.restore(state)
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            trouble = f"checkpoint {path.name} does not fit ({type(error).__name__}): the run starts anew"
+            trainer, state = make(), None  # a part of it may have been taken over
+    if trouble:
+        tell(trouble)
+    return trainer, state

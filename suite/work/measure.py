@@ -1,0 +1,99 @@
+"""What is measured of a model: metric and loss over a split, gradient profiles, quantiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from models.classifier import SequenceModel
+from tasks.contract import Batch, Split, Task
+
+PROFILE_EXAMPLES = 64
+PROFILE_POINTS = 512
+QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
+_EVALUATION_BYTES = 2**28
+
+
+def digits(value: float | None, count: int = 9) -> float | None:
+    """``value`` with 9 significant digits, enough to tell any two float32 apart; None where it is not finite."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.{count}g}")
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch on the device; no copy where it is there already."""
+    if batch.x.device == device:
+        return batch
+    lengths = None if batch.lengths is None else batch.lengths.to(device, non_blocking=True)
+    return Batch(batch.x.to(device, non_blocking=True), batch.y.to(device, non_blocking=True), lengths)
+
+
+def evaluation_batch(task: Task, recipe: Any) -> int:
+    """Examples an evaluation step: the recipe's, or as many as keep the output of the scan under 256 MiB."""
+    if recipe["eval_batch_size"]:
+        return int(recipe["eval_batch_size"])
+    row = 4 * task.spec.length * (recipe["hidden_size"] + task.spec.input_size)
+    return max(recipe["batch_size"], min(1000, _EVALUATION_BYTES // row))
+
+
+def evaluate(
+    model: SequenceModel, task: Task, split: Split, *, batch_size: int, device: torch.device,
+    tick: Callable[[], None] = lambda: None,
+) -> tuple[float, float]:  # fmt: skip
+    """Metric and loss of a split: scores are summed over all examples and divided once. ``tick`` is called a batch."""
+    model.eval()
+    score = torch.zeros((), dtype=torch.float64, device=device)
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    count = 0
+    with torch.no_grad():
+        for batch in task.batches(split, batch_size, 0):
+            batch = to_device(batch, device)
+            outputs = model(batch.x, batch.lengths)
+            score += task.score(outputs, batch).double().sum()
+            loss += task.loss(outputs, batch).double() * len(batch.y)
+            count += len(batch.y)
+            tick()
+    model.train()
+    return float(score) / count, float(loss) / count
+
+
+def first_examples(task: Task, device: torch.device) -> Batch:
+    """The first 64 validation examples."""
+    return to_device(next(iter(task.batches("valid", PROFILE_EXAMPLES, 0))), device)
+
+
+def gradient_profile(model: SequenceModel, task: Task, batch: Batch, *, epoch: int) -> dict[str, Any] | None:
+    """Norm over (B, block) of dL/d(state_t) at up to 512 time steps; None for a model that records none."""
+    length = batch.x.shape[1]
+    buffer = torch.full((model.recurrence.states, length), math.nan, device=batch.x.device)
+    held = [(p, p.grad) for p in model.parameters()]
+    for parameter, _ in held:
+        parameter.grad = None
+    outputs = model(batch.x, batch.lengths, profile=buffer)
+    task.loss(outputs, batch).backward()
+    for parameter, gradient in held:
+        parameter.grad = gradient
+    norms = buffer.cpu().double()
+    if torch.isnan(norms).all():
+        return None
+    points = torch.linspace(0, length - 1, min(length, PROFILE_POINTS), dtype=torch.float64).round().long()
+    return {
+        "epoch": epoch,
+        "length": length,
+        "t": points.tolist(),
+        "norms": [[digits(value, 6) for value in row] for row in norms[:, points].tolist()],
+    }
+
+
+def quantiles(values: list[float]) -> list[float | None]:
+    """Quantiles 0, 0.1, 0.5, 0.9, 1 of the values."""
+    if not values:
+        return []
+    tensor = torch.tensor(values, dtype=torch.float64)
+    if not torch.isfinite(tensor).all():
+        return [None] * len(QUANTILES)
+    return [digits(q) for q in torch.quantile(tensor, torch.tensor(QUANTILES, dtype=torch.float64)).tolist()]

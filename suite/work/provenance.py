@@ -1,0 +1,118 @@
+"""Where a run ran: processor, GPU, versions, commit. None of it is part of the run's id."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from suite.work.job import Settings
+
+_FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve")
+
+
+def now() -> str:
+    """UTC time, ISO 8601, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@functools.cache
+def processor() -> str:
+    """Model name of the processor."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.lower().startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@functools.cache
+def commit() -> tuple[str | None, bool | None]:
+    """Commit of the checkout that this code runs from, and whether it has uncommitted changes to code."""
+    home = Path(__file__).resolve().parent.parent.parent
+    if not (home / ".git").exists():
+        return None, None
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=home, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "--", "models", "tasks", "suite"],
+            cwd=home, capture_output=True, text=True, timeout=10, check=True,
+        ).stdout  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+    return head, bool(status.strip())
+
+
+def libraries() -> dict[str, str]:
+    """Versions of python, torch, numpy and this package."""
+    found = {"python": platform.python_version()}
+    for name in ("torch", "numpy", "rnnbench"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def capability() -> str:
+    """What the processor offers, as torch sees it: AVX2, AVX512, ..."""
+    return str(torch.backends.cpu.get_cpu_capability())
+
+
+@functools.cache
+def features() -> list[str]:
+    """The processor's instruction sets that change the last bits of results."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(errors="replace").splitlines() if info.exists() else []
+    flags = next(
+        (line.partition(":")[2].split() for line in lines if line.lower().startswith(("flags", "features"))), []
+    )
+    return [name for name in _FEATURES if name in flags]
+
+
+def gpu_driver() -> str | None:
+    """Version of the GPU's kernel driver; None where it cannot be read."""
+    for path in (Path("/sys/module/nvidia/version"), Path("/sys/module/amdgpu/version")):
+        if path.exists():
+            return path.read_text(errors="replace").strip()
+    return None
+
+
+def where(settings: Settings, *, engine: str) -> dict[str, Any]:
+    """The provenance fields that are known before the run ends.
+
+    Args:
+        settings: how the run is run.
+        engine: the engine that runs, not the one asked for by auto.
+    """
+    device = torch.device(settings.device)
+    head, dirty = commit() if settings.code is None else settings.code
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" and torch.cuda.is_available() else None
+    return {
+        "cpu": processor(),
+        "capability": capability(),
+        "features": features(),
+        "gpu": gpu,
+        "driver": gpu_driver() if gpu else None,
+        "cuda": torch.version.cuda if gpu else None,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "host": hashlib.sha256(platform.node().encode()).hexdigest()[:8],
+        "threads": settings.threads,
+        "engine": engine,
+        "deterministic": settings.deterministic,
+        "libraries": libraries(),
+        "commit": head,
+        "dirty": dirty,
+        "shared_device": settings.shared_device,
+    }

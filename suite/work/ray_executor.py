@@ -1,0 +1,317 @@
+"""The `ray` executor: jobs as Ray tasks, on one machine or many. The only file that imports ray.
+
+The driver's own code (``models``, ``tasks``, ``suite``, plug-ins) travels to the workers as Ray's ``py_modules``, so
+nodes need the libraries alone. No disk is shared: records and checkpoints travel to the driver, which writes them; a
+node reads data from its own data root. A lost worker or node costs what came after the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from suite.errors import CannotWrite, SuiteError, UsageError
+from suite.files import write_atomic
+from suite.plan import Planned
+from suite.work.away import Checkpoint, work
+from suite.work.cluster import code, knock
+from suite.work.job import Finished, Job, Progress, Stopped
+from suite.work.retries import RETRIES, Retries
+from suite.work.stopping import Stopper
+from suite.work.telling import tell
+from suite.work.todo import Todo
+
+try:
+    import ray
+    from ray.exceptions import LocalRayletDiedError, NodeDiedError, RayError, RuntimeEnvSetupError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+except ImportError as missing:
+    raise UsageError(f"--executor ray: wanted the package ray ({missing}): pip install 'rnnbench[ray]'") from missing
+
+NODE_RETRIES = 20  # deaths of a worker together with its node, which say little about the run
+PAUSE_SECONDS = 0.2
+LOOK_SECONDS = 2.0  # between two looks at the cluster's nodes
+
+
+# ---- the cluster -----------------------------------------------------------------------------------------------------
+
+
+def connect(address: str | None, plugins: Iterable[str]) -> None:
+    """Connect to a cluster, or start one on this machine.
+
+    Args:
+        address: ``auto``, ``host:port``, or None: ``RAY_ADDRESS``, else a cluster of this machine alone.
+        plugins: names such as ``my.pkg:MyRNN``, whose packages travel to the workers too.
+
+    Raises:
+        UsageError: no cluster answers there, or another version of Ray or Python.
+    """
+    if ray.is_initialized():
+        return
+    if address not in (None, "auto", "local"):
+        knock(address)
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that we start tells nobody
+    options: dict[str, Any] = {} if address or os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
+    try:
+        ray.init(
+            address=address, log_to_driver=False, logging_level=logging.ERROR,
+            runtime_env={"py_modules": code(plugins)}, **options,
+        )  # fmt: skip
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise UsageError(f"--executor ray: no cluster at {address or 'this machine'}: {error}") from error
+
+
+def device(asked: str) -> str:
+    """``cpu`` or ``cuda``, by what the cluster has.
+
+    Raises:
+        UsageError: cuda on a cluster without GPUs, or one GPU by its number.
+    """
+    gpus = sum(node["Resources"].get("GPU", 0) for node in _nodes())
+    if asked == "auto":
+        return "cuda" if gpus else "cpu"
+    if asked not in ("cpu", "cuda"):
+        raise UsageError(f"--device: wanted auto, cpu or cuda with --executor ray, which picks the GPU, got {asked!r}")
+    if asked == "cuda" and not gpus:
+        raise UsageError("--device cuda: wanted a GPU, got a Ray cluster without one")
+    return asked
+
+
+def _nodes() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+@ray.remote(num_cpus=0, max_retries=3)
+def _look(planned: Sequence[Planned], args: Any) -> tuple[int | None, SuiteError | None]:
+    """On a node: check the grid there; memory of its GPU in bytes, and the error a person can mend."""
+    import torch
+
+    from suite.work import launch
+
+    memory = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
+    try:
+        launch.check(planned, args)
+    except SuiteError as error:
+        return memory, error
+    return memory, None
+
+
+def check(planned: Sequence[Planned], args: Any, *, threads: int) -> int | None:
+    """Check the grid on every node that can run it, each with its own data root.
+
+    Returns:
+        Bytes of the smallest GPU, or None where there is none.
+
+    Raises:
+        SuiteError: what a node found, with its address.
+    """
+    nodes = [node for node in _nodes() if node["Resources"].get("CPU", 0) >= threads]
+    looks = {}
+    for node in nodes:
+        place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
+        gpu = 0.01 if node["Resources"].get("GPU", 0) and planned[0].run.device_kind == "cuda" else 0
+        look = _look.options(scheduling_strategy=place, num_gpus=gpu)  # type: ignore[attr-defined]
+        looks[node["NodeManagerAddress"]] = look.remote(list(planned), args)
+    memories = []
+    for address, reference in looks.items():
+        try:
+            memory, error = ray.get(reference)
+        except RuntimeEnvSetupError as trouble:
+            raise UsageError(f"Ray node {address}: its environment cannot be made: {trouble}") from trouble
+        except RayError:
+            continue  # a node that left meanwhile
+        if error is not None:
+            raise type(error)(f"Ray node {address}: {error}", exit_code=error.exit_code)
+        memories += [memory] if memory else []
+    return min(memories, default=None)
+
+
+# ---- the executor ----------------------------------------------------------------------------------------------------
+
+
+@ray.remote(num_cpus=0, max_restarts=-1)
+class _Switch:
+    """Says whether the driver wants all to stop; workers ask it."""
+
+    def __init__(self) -> None:
+        self.on = False
+
+    def turn(self) -> None:
+        self.on = True
+
+    def asked(self) -> bool:
+        return self.on
+
+
+@ray.remote(max_retries=0)
+def _task(job: Job, states: Mapping[str, bytes], switch: Any) -> Iterator[Any]:
+    """On a worker: its node's id once torch is loaded, then the job's events."""
+    importlib.import_module("torch._dynamo")  # the first optimiser imports it, for seconds
+    yield ray.get_runtime_context().get_node_id()
+    yield from work(job, states, lambda: bool(ray.get(switch.asked.remote())))
+
+
+@dataclasses.dataclass
+class _Active:
+    """A task: its job, the runs that have no record yet, its node once it has started, when it last showed life."""
+
+    job: Job
+    events: Any
+    open: set[str]
+    seen: float
+    node: str | None = None
+    closed: bool = False
+    error: Exception | None = None
+    reason: str = ""
+
+
+class RayExecutor:
+    """Runs jobs on a Ray cluster; ``connect`` comes first.
+
+    Args:
+        threads: CPUs a job.
+        shares: part of a GPU for each group of runs; empty on CPUs.
+        most: jobs side by side at most; None: what the cluster has room for, and one that waits.
+        stall_seconds: a job that shows no sign of life for so long is ended; None: never.
+    """
+
+    def __init__(
+        self, *, threads: int, shares: Mapping[str, float], most: int | None = None, stall_seconds: float | None = None
+    ) -> None:
+        self.threads, self.shares, self.most, self.stall_seconds = threads, dict(shares), most, stall_seconds
+        self.switch = _Switch.remote()  # type: ignore[attr-defined]
+        self.retries = Retries()
+        self._room, self._looked = 1, -math.inf
+
+    def run(self, jobs: Todo, stopper: Stopper) -> Iterator[Progress | Finished | Stopped]:
+        """Train the jobs and yield their events as they come; after a stop request no further job starts."""
+        active: list[_Active] = []
+        told = False
+        try:
+            while active or not (stopper.asked() or (jobs.empty and not self.retries.again)):
+                if stopper.insisted():
+                    return
+                if stopper.asked() and not told:
+                    told = True
+                    self.switch.turn.remote()
+                elif not stopper.asked() and len(active) < self._capacity() and (job := self._next(jobs)):
+                    active.append(self._start(job))
+                    continue
+                yield from self._events(active)
+                for one in [a for a in active if a.closed]:
+                    active.remove(one)
+                    yield from self._close(one, stopper)
+        finally:
+            for one in active:
+                ray.cancel(one.events, force=True)
+
+    def _next(self, jobs: Todo) -> Job | None:
+        return self.retries.again.pop() if self.retries.again else jobs.take()
+
+    def _capacity(self) -> int:
+        """Jobs that are handed to Ray at once: one more than fit, so that a cluster that grows sees a need to."""
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._looked = time.monotonic()
+            share = min(self.shares.values(), default=0.0)
+            rooms = 0
+            for node in _nodes():
+                room = int(node["Resources"].get("CPU", 0) // self.threads)
+                rooms += min(room, int(node["Resources"].get("GPU", 0) // share)) if share else room
+            self._room = min(self.most or sys.maxsize, rooms + 1)
+        return self._room
+
+    def _start(self, job: Job) -> _Active:
+        states = {
+            run.id: Path(path).read_bytes() for run, path in zip(job.runs, job.checkpoints) if Path(path).exists()
+        }
+        task = _task.options(  # type: ignore[attr-defined]
+            num_returns="streaming", num_cpus=self.threads, num_gpus=self.shares.get(job.runs[0].group, 0)
+        )
+        events = task.remote(job, ray.put(states), self.switch)
+        return _Active(job, events, {run.id for run in job.runs}, time.monotonic())
+
+    def _events(self, active: Sequence[_Active]) -> Iterator[Progress | Finished | Stopped]:
+        if not active:
+            time.sleep(PAUSE_SECONDS)
+            return
+        ready, _ = ray.wait([one.events for one in active], num_returns=1, timeout=PAUSE_SECONDS)
+        now = time.monotonic()
+        for one in active:
+            if any(one.events is found for found in ready):
+                one.seen = now
+                yield from self._event(one)
+            elif self._stalled(one, now):
+                one.reason = f"no sign of life for {self.stall_seconds:g} s"
+                ray.cancel(one.events, force=True)
+
+    def _stalled(self, one: _Active, now: float) -> bool:
+        started = one.node is not None and not one.reason  # one that waits for room shows no life, and need not
+        return self.stall_seconds is not None and started and now - one.seen > self.stall_seconds
+
+    def _event(self, one: _Active) -> Iterator[Progress | Finished | Stopped]:
+        try:
+            event = ray.get(next(one.events))
+        except StopIteration:
+            one.closed = True
+            return
+        except RuntimeEnvSetupError as error:
+            raise UsageError(f"--executor ray: a worker's environment cannot be made: {error}") from error
+        except (RayError, OSError) as error:  # the worker or its node is gone, or what it sent went with it
+            one.closed, one.error = True, error
+            return
+        if isinstance(event, str):
+            one.node = event
+        elif isinstance(event, Checkpoint):
+            _keep(one.job, event)
+        else:
+            if isinstance(event, Finished):
+                one.open.discard(event.record["id"])
+            elif isinstance(event, Stopped):
+                one.open.discard(event.id)
+            yield event
+
+    def _close(self, one: _Active, stopper: Stopper) -> Iterator[Finished | Stopped]:
+        """A task has ended; one that left no run without a record has ended well."""
+        if one.open:
+            lost = not stopper.asked() and _node_is_gone(one)
+            reason = one.reason or ("its node is gone" if lost else _words(one.error))
+            most = NODE_RETRIES if lost else RETRIES
+            yield from self.retries.settle(one.job, one.open, reason, stopped=stopper.asked(), most=most)
+
+
+def _keep(job: Job, event: Checkpoint) -> None:
+    """Keep a worker's checkpoint where any later driver finds it."""
+    (path,) = (path for run, path in zip(job.runs, job.checkpoints) if run.id == event.id)
+    try:
+        write_atomic(Path(path), event.data)
+    except CannotWrite as error:
+        tell(f"warning: no checkpoint: {error}")
+
+
+def _node_is_gone(one: _Active) -> bool:
+    """Whether the task's node left the cluster; the cluster may need a moment to notice."""
+    if isinstance(one.error, (NodeDiedError, LocalRayletDiedError)):
+        return True
+    end = time.monotonic() + (0 if one.reason or one.node is None else 5)
+    while True:
+        if one.node is not None and all(node["NodeID"] != one.node for node in _nodes()):
+            return True
+        if time.monotonic() >= end:
+            return False
+        time.sleep(PAUSE_SECONDS)
+
+
+def _words(error: Exception | None) -> str:
+    if error is None:
+        return "it ended without a word"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1][:300] if lines else ''}"

@@ -1,0 +1,120 @@
+"""From a trained run to its record, and from an error to a failure's."""
+
+from __future__ import annotations
+
+import statistics
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from suite.record import SCHEMA
+from suite.runs import Run
+from suite.work import provenance
+from suite.work.job import Job
+from suite.work.measure import digits
+from suite.work.peak import peak_bytes
+from suite.work.train import Trainer
+from tasks.contract import Task
+
+if TYPE_CHECKING:
+    from suite.work.group import Prepared
+
+_WORDS = 10_000  # characters of an error's message and of its traceback that are kept
+
+
+def record_of(ready: Prepared, reason: str, job: Job) -> dict[str, Any]:
+    """The record of a run that ended with ``reason``."""
+    trainer, settings = ready.trainer, job.settings
+    run, task, model = trainer.run, trainer.task, trainer.model
+    times = {"prepare": ready.prepare, "compile": ready.compile, **trainer.seconds, **_step_times(trainer.step_times)}
+    return {
+        "schema": SCHEMA,
+        "id": run.id,
+        "status": "diverged" if reason == "non_finite" else "done",
+        "stop_reason": reason,
+        "run": run.identity(),
+        "sources": dict(job.sources),
+        "metrics": _metrics(trainer, task),
+        "seconds": {key: digits(value, 6) for key, value in times.items()},
+        "size": {**model.sizes(), "peak_bytes": peak_bytes(trainer.device)},
+        "curve": trainer.curve,
+        "profiles": trainer.profiles,
+        "where": {
+            **provenance.where(settings, engine=ready.engine),
+            "started": ready.started,
+            "finished": provenance.now(),
+            "data": dict(task.facts),
+            "preset": settings.preset,
+            "resumed": trainer.resumed,
+            "blocks": list(model.recurrence.block_names),
+            "seeds_together": len(job.runs),
+        },
+        "error": None,
+    }
+
+
+def _step_times(times: list[float]) -> dict[str, float | None]:
+    """Quartiles of the kept step times, the first few (warm-up) left out."""
+    times = times[3:] or times
+    if len(times) < 2:
+        only = times[0] if times else None
+        return {"step_q25": only, "step_median": only, "step_q75": only}
+    low, middle, high = statistics.quantiles(times, n=4)
+    return {"step_q25": low, "step_median": middle, "step_q75": high}
+
+
+def _metrics(trainer: Trainer, task: Task) -> dict[str, Any]:
+    best, last = trainer.best, trainer.curve[-1] if trainer.curve else {}
+    return {
+        "name": task.spec.metric,
+        "higher_is_better": task.spec.higher_is_better,
+        "test": best.get("test"),
+        "test_last": last.get("test"),
+        "valid": digits(best.get("valid")),
+        "best_epoch": best.get("epoch"),
+        "test_loss": best.get("test_loss"),
+        "chance": task.spec.chance,
+    }
+
+
+def failure(run: Run, job: Job, error: BaseException | str, started: str) -> dict[str, Any]:
+    """The record of a run that failed: same schema, no metrics, the error in words.
+
+    Args:
+        run: the run.
+        job: its job.
+        error: what was raised, or, where the worker itself died, how.
+        started: UTC time.
+    """
+    message, dead = str(error) or type(error).__name__, isinstance(error, str)
+    trace = "" if isinstance(error, str) else "".join(traceback.format_exception(error)[-6:])
+    zero = dict.fromkeys(("prepare", "compile", "train", "evaluate"), 0.0)
+    return {
+        "schema": SCHEMA,
+        "id": run.id,
+        "status": "failed",
+        "stop_reason": "error",
+        "run": run.identity(),
+        "sources": dict(job.sources),
+        "metrics": {
+            "name": "unknown", "higher_is_better": True,
+            **dict.fromkeys(("test", "test_last", "valid", "best_epoch", "test_loss", "chance")),
+        },
+        "seconds": {**zero, **dict.fromkeys(("step_median", "step_q25", "step_q75"))},
+        "size": {
+            "parameters": 0, "embedding_parameters": 0,
+            "peak_bytes": None if dead else peak_bytes(torch.device(job.settings.device)),
+        },
+        "curve": [],
+        "profiles": [],
+        "where": {
+            **provenance.where(job.settings, engine=job.settings.engine),
+            "started": started, "finished": provenance.now(), "data": {}, "preset": job.settings.preset, "resumed": 0,
+        },
+        "error": {
+            "type": "WorkerDied" if dead else type(error).__name__,
+            "message": message[:_WORDS],
+            "traceback": trace[-_WORDS:],
+        },
+    }  # fmt: skip

@@ -1,0 +1,115 @@
+"""Search spaces of ``suite.tune``: ``[search.default]`` of a recipe file, overlaid by ``[search.<model>]``.
+
+A key is ``{ low = 1e-4, high = 3e-2, log = true }`` or ``{ choices = ["cayley", "henaff"] }``. A preset may have a
+space of its own, ``[quick.search.<model>]``; without one it uses the task's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from inspect import Parameter
+from pathlib import Path
+from typing import Any
+
+from suite import recipes
+from suite.errors import UsageError
+from suite.names import Plugin, coerce, unknown
+
+DIGITS = 4  # significant digits of a value that is tried: a recipe is for people
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One hyperparameter that is searched.
+
+    Attributes:
+        key: a key of the trainer or of the model.
+        low: smallest value, or None where ``choices`` says all.
+        high: largest value, or None.
+        log: uniform in the logarithm.
+        whole: whole numbers only.
+        choices: the values, or empty.
+    """
+
+    key: str
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    whole: bool = False
+    choices: tuple[Any, ...] = ()
+
+    def suggest(self, trial: Any) -> Any:
+        """The value that an Optuna trial tries: floats with four significant digits."""
+        if self.choices:
+            return trial.suggest_categorical(self.key, self.choices)
+        if self.whole:
+            return trial.suggest_int(self.key, int(self.low or 0), int(self.high or 0), log=self.log)
+        value = float(f"{trial.suggest_float(self.key, self.low, self.high, log=self.log):.{DIGITS}g}")
+        return min(max(value, self.low or -math.inf), self.high or math.inf)
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value lies in the space."""
+        if self.choices:
+            return value in self.choices
+        return self.low is not None and self.high is not None and self.low <= value <= self.high
+
+
+def space(
+    model: Plugin, task: str, *, preset: str | None = None, extra: Path | None = None, fixed: Container[str] = ()
+) -> dict[str, Axis]:
+    """The search space of a model on a task.
+
+    Args:
+        model: its keyword-only arguments are keys beside the trainer's.
+        task: the task's name.
+        preset: ``quick`` or None.
+        extra: a folder of recipe files that go before the packaged ones.
+        fixed: keys that are set by hand and therefore not searched.
+
+    Raises:
+        UsageError: no space, an unknown key, a range or choice that makes no sense.
+    """
+    path, data = recipes.tables(task, extra)
+    tables = (data.get(preset, {}) if preset else {}).get("search") or data.get("search", {})
+    merged: dict[str, Any] = {}
+    for name in ("default", model.name):
+        merged |= _table(tables.get(name, {}), path, name)
+    if not merged:
+        raise UsageError(f"recipe {path}: no search space for {model.name}: wanted [search.default] or more")
+    axes = {key: _axis(model, key, value, path) for key, value in merged.items() if key not in fixed}
+    if not axes:
+        raise UsageError(f"{model.name} on {task}: every key of the search space ({', '.join(merged)}) is set by hand")
+    return axes
+
+
+def _table(table: Any, path: Path, name: str) -> Mapping[str, Any]:
+    if not isinstance(table, dict):
+        raise UsageError(f"recipe {path}: [search.{name}]: wanted a table, got {table!r}")
+    return table
+
+
+def _axis(model: Plugin, key: str, value: Any, path: Path) -> Axis:
+    where = f"recipe {path}: search space of {model.name}: {key}"
+    if key not in recipes.TRAINER and key not in model.schema:
+        raise UsageError(f"recipe {path}: [search]: {unknown('key', key, [*recipes.TRAINER, *model.schema])}")
+    rule = (
+        Parameter(key, Parameter.KEYWORD_ONLY, annotation=recipes.TRAINER[key].type)
+        if key in recipes.TRAINER
+        else model.schema[key]
+    )
+    if not isinstance(value, dict) or not (set(value) == {"choices"} or {"low", "high"} <= set(value) <= _RANGE):
+        raise UsageError(f"{where}: wanted {{ low, high, log }} or {{ choices = [...] }}, got {value!r}")
+    if "choices" in value:
+        if not isinstance(value["choices"], list) or len(value["choices"]) < 2:
+            raise UsageError(f"{where}: wanted two choices or more, got {value['choices']!r}")
+        return Axis(key, choices=tuple(coerce(where, choice, rule) for choice in value["choices"]))
+    low, high = (coerce(where, value[end], rule) for end in ("low", "high"))
+    log = coerce(where, value.get("log", False), Parameter(key, Parameter.KEYWORD_ONLY, annotation=bool))
+    if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and low < high) or (log and low <= 0):
+        raise UsageError(f"{where}: wanted low < high{', both > 0 for log' if log else ''}, got {low} and {high}")
+    return Axis(key, low, high, log, isinstance(low, int))
+
+
+_RANGE = {"low", "high", "log"}

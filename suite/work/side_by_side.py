@@ -1,0 +1,215 @@
+"""Several seeds of one run in one process: parameters stacked, the loss under ``vmap``, all else each seed's own.
+
+Each seed keeps its data order, optimiser state, clipping, selection, divergence, checkpoint and record: a ``Trainer``
+of its own whose weights are views into the stacked ones. Checkpoints have the format of a single run, so a seed may go
+on alone. Curves equal those of single runs up to rounding.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from suite.work.measure import to_device
+from suite.work.train import FLUSH, StopRequested, Trainer, lr_scale, set_rates
+from tasks.contract import Batch
+
+
+class CannotStack(Exception):
+    """These runs cannot be trained side by side; the message says why. They are then trained one by one."""
+
+
+class SideBySide:
+    """Trains several seeds together.
+
+    Args:
+        trainers: one a seed, same recipe, at the same epoch and step, models on one device.
+
+    Raises:
+        CannotStack: different positions, or a model that vmap refuses.
+    """
+
+    def __init__(self, trainers: Sequence[Trainer]) -> None:
+        if len({(t.epoch, t.step) for t in trainers}) > 1:
+            raise CannotStack("their checkpoints stand at different steps")
+        self.trainers = list(trainers)
+        self.active = list(trainers)
+        for trainer in trainers:
+            trainer.led = True
+        self.reasons: dict[str, str] = {}
+        first = trainers[0]
+        self.recipe, self.device, self.budget = first.recipe, first.device, first.run.budget
+        self.base = copy.deepcopy(first.model)
+        self.stacked = self._stack()
+        self.optimizer = self._optimizer()
+        self.base_lrs = first.base_lrs
+        self._pending: list[tuple[Tensor, Tensor, int]] = []
+        self._try()
+
+    def _stack(self) -> dict[str, Tensor]:
+        named = [dict(t.model.named_parameters()) for t in self.trainers]
+        stacked = {}
+        for name in named[0]:
+            whole = torch.stack([parameters[name].detach() for parameters in named])
+            for s, parameters in enumerate(named):
+                parameters[name].data = whole[s]  # a view: the seed's own model follows the training
+            stacked[name] = whole.requires_grad_()
+        return stacked
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """One optimiser over the stacked parameters; its rules are elementwise, so each seed's state is its own."""
+        names = {id(p): name for name, p in self.trainers[0].model.named_parameters()}
+        groups = [
+            {**group, "params": [self.stacked[names[id(p)]] for p in group["params"]]}
+            for group in self.trainers[0].optimizer.param_groups
+        ]
+        made: torch.optim.Optimizer = type(self.trainers[0].optimizer)(groups)  # type: ignore[call-arg]
+        for name, whole in self.stacked.items():
+            states = [t.optimizer.state.get(dict(t.model.named_parameters())[name], {}) for t in self.trainers]
+            if all(states):
+                made.state[whole] = {
+                    key: value.clone() if value.dim() == 0 else torch.stack([state[key] for state in states])
+                    for key, value in states[0].items()
+                }
+        return made
+
+    def _write_back(self) -> None:
+        """Give each trainer's optimiser its slice of the stacked state, for its checkpoint."""
+        for s, trainer in enumerate(self.trainers):
+            for name, parameter in trainer.model.named_parameters():
+                state = self.optimizer.state.get(self.stacked[name], {})
+                trainer.optimizer.state[parameter] = {
+                    key: value.clone() if value.dim() == 0 else value[s] for key, value in state.items()
+                }
+
+    def _losses(self, batch: Batch) -> Tensor:
+        """Loss of each seed, (S,), for stacked batches."""
+        task, base = self.trainers[0].task, self.base
+
+        def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor, lengths: Tensor | None) -> Tensor:
+            return task.loss(functional_call(base, parameters, (x, lengths)), Batch(x, y, lengths))
+
+        dims = (0, 0, 0, None if batch.lengths is None else 0)
+        return vmap(loss, in_dims=dims, randomness="different")(self.stacked, batch.x, batch.y, batch.lengths)
+
+    def _try(self) -> None:
+        """One loss and backward whose gradients are thrown away: what vmap refuses is known before training."""
+        try:
+            batches = [next(iter(t.task.batches("train", self.recipe["batch_size"], t.epoch))) for t in self.trainers]
+            self._losses(self._together(batches)).sum().backward()
+        except Exception as error:  # vmap and plug-ins raise many kinds
+            raise CannotStack(str(error).split("\n")[0][:200]) from error
+        finally:
+            for whole in self.stacked.values():
+                whole.grad = None
+
+    def _together(self, batches: Sequence[Batch]) -> Batch:
+        batches = [to_device(batch, self.device) for batch in batches]
+        lengths = None if batches[0].lengths is None else torch.stack([b.lengths for b in batches])  # type: ignore[misc]
+        return Batch(torch.stack([b.x for b in batches]), torch.stack([b.y for b in batches]), lengths)
+
+    # ---- the loop ------------------------------------------------------------------------------------------------
+
+    def fit(self) -> dict[str, str]:
+        """Train until the budget is used; the stop reason of each run's id.
+
+        Raises:
+            StopRequested: after every seed's checkpoint was written.
+        """
+        for trainer in self.trainers:
+            trainer.begin()
+        while self.active and self.active[0].epoch <= self.budget.epochs:
+            reason = self._train_epoch()
+            for trainer in list(self.active):
+                trainer.end_epoch(reason)
+                if reason:
+                    self._leave(trainer, reason)
+            if self.active and self.active[0].epoch <= self.budget.epochs:
+                self._breathe()
+        for trainer in list(self.active):
+            self._leave(trainer, "budget")
+        return self.reasons
+
+    def _leave(self, trainer: Trainer, reason: str) -> None:
+        self.reasons[trainer.run.id] = reason
+        self.active.remove(trainer)
+
+    def _train_epoch(self) -> str:
+        first = self.active[0]
+        set_rates(self.optimizer, self.base_lrs, lr_scale(self.recipe, first.epoch))
+        flush = FLUSH.get(self.device.type, 25)
+        sources = [t.epoch_batches() if t in self.active else None for t in self.trainers]
+        clock = time.perf_counter()
+        steps_left = first.steps_per_epoch - first.step
+        for _ in range(steps_left):
+            parts = [None if source is None else next(source) for source in sources]
+            spare = next(part for part in parts if part is not None)
+            self._step(self._together([part if part is not None else spare for part in parts]))
+            if len(self._pending) >= flush:
+                clock = self._flush(clock)
+                if not self.active:
+                    return "non_finite"
+                limit = self.budget.max_seconds
+                if limit is not None and self.active[0].seconds["train"] >= limit:
+                    return "max_seconds"
+                self._breathe()
+                clock = time.perf_counter()
+        self._flush(clock)
+        return ""
+
+    def _step(self, batch: Batch) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = self._losses(batch)
+        losses.sum().backward()
+        gradients = [whole.grad for whole in self.stacked.values() if whole.grad is not None]
+        norms = torch.stack([torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients])
+        norms = torch.linalg.vector_norm(norms, dim=0)
+        limit = self.recipe["clip_norm"]
+        if limit:
+            scale = (limit / (norms + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grads_with_norm_
+            for g in gradients:
+                g.mul_(scale.view(-1, *[1] * (g.dim() - 1)))
+        self.optimizer.step()
+        self._pending.append((losses.detach(), norms, batch.y.shape[1]))
+        for trainer in self.active:
+            trainer.step += 1
+            trainer.total_steps += 1
+
+    def _flush(self, clock: float) -> float:
+        """Read losses and norms, hand each seed its own, let diverged seeds go."""
+        if not self._pending:
+            return clock
+        losses = torch.stack([loss for loss, _, _ in self._pending]).double().cpu()
+        norms = torch.stack([norm for _, norm, _ in self._pending]).double().cpu()
+        counts = [count for _, _, count in self._pending]
+        now = time.perf_counter()
+        taken = now - clock
+        self._pending.clear()
+        for s, trainer in enumerate(self.trainers):
+            if trainer not in self.active:
+                continue
+            trainer.seconds["train"] += taken
+            trainer.add_step_time(taken / len(counts))
+            if not trainer.note(losses[:, s].tolist(), norms[:, s].tolist(), counts):
+                trainer.end_epoch("non_finite")
+                self._leave(trainer, "non_finite")
+        return now
+
+    def _breathe(self) -> None:
+        now = time.perf_counter()
+        first = self.active[0]
+        if first.due_to_tell(now):
+            for trainer in self.active:
+                trainer.tell("step")
+        stop = first.should_stop()
+        if stop or first.due_to_save(now):
+            self._write_back()
+            for trainer in self.active:
+                trainer.save()
+        if stop:
+            raise StopRequested

@@ -1,0 +1,87 @@
+"""What a run would be made of, without training it: its task, its model's parameters and the work of a step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from models.classifier import SequenceModel
+from models.contract import ModelError
+from suite.errors import UsageError
+from suite.names import resolve
+from suite.recipes import TRAINER
+from suite.runs import Run, canonical, seed_for
+from suite.work.group import seeded
+from tasks.contract import Task
+
+
+class Tasks:
+    """Tasks built once for their sizes; runs that differ in their seed alone share one.
+
+    Args:
+        data_dir: the data root, or None for the default one.
+    """
+
+    def __init__(self, data_dir: Path | None = None) -> None:
+        self.data_dir = data_dir
+        self._built: dict[str, Task | Exception] = {}
+
+    def get(self, name: str, options: Any) -> Task:
+        """The task with these options.
+
+        Raises:
+            Exception: what its constructor raised, each time again; ``DataError`` where raw data is missing.
+        """
+        key = canonical([name, options])
+        if key not in self._built:
+            try:
+                self._built[key] = resolve("task", name).cls(
+                    seed=seed_for("data", name, 0), data_dir=self.data_dir, **options
+                )
+            except Exception as error:  # a plug-in may raise anything
+                self._built[key] = error
+        found = self._built[key]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def bare_model(run: Run, task: Task) -> SequenceModel:
+    """The run's model without its embedding, on the CPU; no global random state is changed.
+
+    Args:
+        run: model, its options and its recipe.
+        task: says I and O.
+
+    Raises:
+        UsageError: a hyperparameter out of range, or whatever a plug-in raises, in one line.
+    """
+    options = {key: value for key, value in run.recipe.items() if key not in TRAINER}
+    cls, spec = resolve("model", run.model).cls, task.spec
+    try:
+        with seeded(0):
+            recurrence = cls(spec.input_size, run.recipe["hidden_size"], **run.model_options, **options)
+            return SequenceModel(recurrence, spec.output_size)
+    except ModelError as error:
+        raise UsageError(f"{run.model}: {error}") from error
+    except Exception as error:  # a plug-in's constructor may raise anything
+        raise UsageError(f"model {run.model!r} cannot be built: {type(error).__name__}: {error}") from error
+
+
+def stored_blocks(model: SequenceModel) -> int | None:
+    """Blocks of (B,H) that training stores a time step; None for a model that defines no cell."""
+    cell = _cell(model)
+    return None if cell is None else int(cell.states + cell.saved)
+
+
+def products(model: SequenceModel) -> int:
+    """Multiplications of one time step for one example: of the cell's products, or else as many as parameters."""
+    cell, H, I = _cell(model), model.recurrence.hidden_size, model.recurrence.input_size
+    if cell is None:
+        return model.sizes()["parameters"]
+    return int(cell.products * cell.recurrent * H * H + cell.inputs * H * I)
+
+
+def _cell(model: SequenceModel) -> Any:
+    maker = getattr(model.recurrence, "cell", None)
+    return maker() if callable(maker) else None

@@ -1,0 +1,319 @@
+"""The training loop: one protocol for every model and task.
+
+Selection is the same everywhere: the test metric at the best validation metric, and the last epoch's beside it. A
+non-finite loss or gradient norm ends the run as diverged. The state of a run is all in ``Trainer.state()``, so a killed
+run goes on with the same curve.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.classifier import SequenceModel
+from suite.errors import CannotWrite
+from suite.runs import Run
+from suite.work import checkpoint as checkpoints
+from suite.work.job import Progress
+from suite.work.measure import (
+    digits,
+    evaluate,
+    evaluation_batch,
+    first_examples,
+    gradient_profile,
+    quantiles,
+    to_device,
+)
+from suite.work.rates import lr_scale, optimizer_for, set_rates
+from suite.work.telling import tell
+from tasks.contract import Batch, Task
+
+_KEPT_STEP_TIMES = 2000
+FLUSH = {"cpu": 1, "cuda": 25}  # steps between two reads of loss and norm: a read makes the host wait for the GPU
+
+
+class StopRequested(Exception):
+    """Training was stopped on request; the checkpoint is written."""
+
+
+class Trainer:
+    """One run in training.
+
+    Args:
+        model: on its device.
+        task: built with the run's data seed.
+        run: recipe and budget.
+        device: where the model is.
+        report: called with each ``Progress``.
+        should_stop: asked after every step.
+        checkpoint: where mid-run state goes, or None.
+        checkpoint_seconds: a checkpoint is written at least this often.
+    """
+
+    def __init__(
+        self, model: SequenceModel, task: Task, run: Run, *, device: torch.device,
+        report: Callable[[Progress], None], should_stop: Callable[[], bool] = lambda: False,
+        checkpoint: Path | None = None, checkpoint_seconds: float = 60.0,
+    ) -> None:  # fmt: skip
+        self.model, self.task, self.run, self.device = model, task, run, device
+        self.report, self.should_stop = report, should_stop
+        self.checkpoint, self.checkpoint_seconds = checkpoint, checkpoint_seconds
+        self.recipe = run.recipe
+        self.optimizer = optimizer_for(model, run.recipe)
+        self.base_lrs = [group["lr"] for group in self.optimizer.param_groups]
+        self.parameters = list(model.parameters())
+        self.steps_per_epoch = task.steps(run.recipe["batch_size"])
+        self.eval_batch = evaluation_batch(task, run.recipe)
+        self.epoch, self.step, self.total_steps, self.resumed = 1, 0, 0, 0
+        self.loss_sum, self.loss_count = 0.0, 0
+        self.norms: list[float] = []
+        self.curve: list[dict[str, Any]] = []
+        self.profiles: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}
+        self.seconds = {"train": 0.0, "evaluate": 0.0}
+        self.step_times: list[float] = []
+        self._pending: list[tuple[Tensor, Tensor, int]] = []
+        self._saved_at = self._told_at = self._flushed_at = time.perf_counter()
+        self.led = False  # by SideBySide: when to stop is its affair
+
+    # ---- state ---------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "counters": [self.epoch, self.step, self.total_steps, self.resumed, self.loss_count],
+            "loss_sum": self.loss_sum,
+            "norms": self.norms,
+            "curve": self.curve,
+            "profiles": self.profiles,
+            "best": self.best,
+            "seconds": dict(self.seconds),
+            "step_times": self.step_times,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint's state."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.step, self.total_steps, self.resumed, self.loss_count = state["counters"]
+        self.loss_sum, self.norms = state["loss_sum"], state["norms"]
+        self.curve, self.profiles, self.best = state["curve"], state["profiles"], state["best"]
+        self.seconds, self.step_times = state["seconds"], state["step_times"]
+        self.resumed += 1
+
+    def save(self) -> None:
+        """Write the checkpoint now; one that cannot be written is told and training goes on."""
+        if self.checkpoint is not None:
+            try:
+                checkpoints.save(self.checkpoint, self.run.id, self.state())
+            except CannotWrite as error:
+                tell(f"warning: no checkpoint: {error}")
+        self._saved_at = time.perf_counter()
+
+    # ---- the loop ------------------------------------------------------------------------------------------------
+
+    def fit(self) -> str:
+        """Train until the budget is used.
+
+        Returns:
+            The stop reason: ``budget``, ``max_seconds`` or ``non_finite``.
+
+        Raises:
+            StopRequested: after the checkpoint was written.
+        """
+        self.begin()
+        reason = ""
+        while not reason and self.epoch <= self.run.budget.epochs:
+            reason = self._train_epoch()
+            self.end_epoch(reason)
+            done = bool(reason) or self.epoch > self.run.budget.epochs
+            if not done and self.due_to_save(time.perf_counter()):
+                self.save()
+            if not done:
+                self._stop_if_asked()
+        return reason or "budget"
+
+    def begin(self) -> None:
+        """Before the first step of all: the untrained model's profile."""
+        self.model.train()
+        if self.epoch == 1 and self.step == 0 and not self.profiles:
+            self._profile(0)
+
+    def end_epoch(self, reason: str) -> None:
+        """After the last step of an epoch: evaluate, write the curve's row, go on to the next epoch."""
+        if reason != "non_finite":
+            last = bool(reason) or self.epoch == self.run.budget.epochs
+            self._close_epoch(last=last)
+            if self.epoch == 1 or last:
+                self._profile(self.epoch)
+        else:
+            self._row({})
+        self.epoch, self.step, self.loss_sum, self.loss_count, self.norms = self.epoch + 1, 0, 0.0, 0, []
+
+    def epoch_batches(self) -> Iterator[Batch]:
+        """The epoch's batches that were not trained on yet."""
+        batches = iter(self.task.batches("train", self.recipe["batch_size"], self.epoch))
+        for _ in range(self.step):  # a resumed epoch: these were trained on before
+            next(batches)
+        return batches
+
+    def _train_epoch(self) -> str:
+        set_rates(self.optimizer, self.base_lrs, lr_scale(self.recipe, self.epoch))
+        flush = FLUSH.get(self.device.type, 25)
+        batches = self.epoch_batches()
+        self._flushed_at = time.perf_counter()
+        limit = self.run.budget.max_seconds
+        if limit is not None and self.step and self.seconds["train"] >= limit:
+            return "max_seconds"  # it was stopped in the evaluation that ends it
+        for batch in batches:
+            self._step(to_device(batch, self.device))
+            if len(self._pending) >= flush and not self._flush():
+                return "non_finite"
+            if limit is not None and self.seconds["train"] >= limit and not self._pending:
+                return "max_seconds"
+            self._breathe()
+        return "" if self._flush() else "non_finite"
+
+    def _step(self, batch: Batch) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.task.loss(self.model(batch.x, batch.lengths), batch)
+        loss.backward()
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self.recipe["clip_norm"]:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.recipe["clip_norm"], norm)
+        self.optimizer.step()
+        self._pending.append((loss.detach(), norm, len(batch.y)))
+        self.step += 1
+        self.total_steps += 1
+
+    def _flush(self) -> bool:
+        """Read the losses and norms of the last steps; False where one of them is not finite."""
+        if not self._pending:
+            return True
+        losses = torch.stack([loss for loss, _, _ in self._pending]).double().tolist()
+        norms = torch.stack([norm for _, norm, _ in self._pending]).double().tolist()
+        now = time.perf_counter()
+        taken, self._flushed_at = now - self._flushed_at, now
+        self.seconds["train"] += taken
+        self.add_step_time(taken / len(self._pending))
+        counts = [count for _, _, count in self._pending]
+        self._pending.clear()
+        return self.note(losses, norms, counts)
+
+    def add_step_time(self, seconds: float) -> None:
+        """Keep the last step times, for their quartiles."""
+        self.step_times.append(seconds)
+        del self.step_times[:-_KEPT_STEP_TIMES]
+
+    def due_to_tell(self, now: float) -> bool:
+        """Whether half a second passed since the last sign of life; counts this one as given."""
+        if now - self._told_at > 0.5:
+            self._told_at = now
+            return True
+        return False
+
+    def due_to_save(self, now: float) -> bool:
+        """Whether a checkpoint is due."""
+        return now - self._saved_at > self.checkpoint_seconds
+
+    def note(self, losses: Sequence[float], norms: Sequence[float], counts: Sequence[int]) -> bool:
+        """Add steps to the epoch's sums; False where a loss or norm is not finite."""
+        for loss, norm, count in zip(losses, norms, counts, strict=True):
+            self.loss_sum += loss * count
+            self.loss_count += count
+            self.norms.append(norm)
+        return all(map(math.isfinite, (*losses, *norms)))
+
+    def _breathe(self) -> None:
+        """Progress, checkpoint and stop, between two steps; their time is not training time."""
+        if self._pending:
+            return
+        now = time.perf_counter()
+        if self.due_to_tell(now):
+            self.tell("step")
+        self._stop_if_asked()
+        if self.due_to_save(now):
+            self.save()
+        self._flushed_at = time.perf_counter()
+
+    def _stop_if_asked(self) -> None:
+        if self.should_stop():
+            self.save()
+            raise StopRequested
+
+    # ---- the end of an epoch -------------------------------------------------------------------------------------
+
+    def _close_epoch(self, *, last: bool) -> None:
+        start = time.perf_counter()
+        options = {"batch_size": self.eval_batch, "device": self.device, "tick": self._tick}
+        valid, valid_loss = evaluate(self.model, self.task, "valid", **options)  # type: ignore[arg-type]
+        sign = 1 if self.task.spec.higher_is_better else -1
+        better = math.isfinite(valid) and (not self.best or sign * (valid - self.best["valid"]) > 0)
+        row: dict[str, Any] = {"valid": digits(valid), "valid_loss": digits(valid_loss)}
+        if better or last or self.epoch % self.recipe["test_every"] == 0:
+            test, test_loss = evaluate(self.model, self.task, "test", **options)  # type: ignore[arg-type]
+            row |= {"test": digits(test), "test_loss": digits(test_loss)}
+        if better:
+            self.best = {"valid": valid, "epoch": self.epoch, "test": row["test"], "test_loss": row["test_loss"]}
+        row["diagnostics"] = {k: digits(v) for k, v in self.model.recurrence.diagnostics().items()}
+        self.seconds["evaluate"] += time.perf_counter() - start
+        self._row(row)
+
+    def _tick(self) -> None:
+        """Between two steps of an evaluation: a sign of life, and a stop, after which the evaluation is done anew."""
+        if self.due_to_tell(time.perf_counter()):
+            self.tell("step")
+        if not self.led:
+            self._stop_if_asked()
+
+    def _row(self, row: dict[str, Any]) -> None:
+        loss = self.loss_sum / self.loss_count if self.loss_count else math.nan
+        empty = dict.fromkeys(("valid", "valid_loss", "test", "test_loss"))
+        self.curve.append(
+            {
+                "epoch": self.epoch,
+                "steps": self.total_steps,
+                "train_loss": digits(loss),
+                "seconds": digits(self.seconds["train"]),
+                "grad_norm": quantiles(self.norms),
+                "lr": digits(self.base_lrs[0] * lr_scale(self.recipe, self.epoch)),
+                "diagnostics": {},
+                **empty,
+                **row,
+            }
+        )
+        self.tell("epoch")
+
+    def _profile(self, epoch: int) -> None:
+        start = time.perf_counter()
+        profile = gradient_profile(self.model, self.task, first_examples(self.task, self.device), epoch=epoch)
+        if profile is not None:
+            self.profiles.append(profile)
+        self.seconds["evaluate"] += time.perf_counter() - start
+
+    def tell(self, kind: str) -> None:
+        """Report where the run stands."""
+        self.report(
+            Progress(
+                self.run.id,
+                kind,
+                self.epoch,
+                self.run.budget.epochs,
+                self.step,
+                self.steps_per_epoch,
+                self.seconds["train"],
+                self.curve[-1] if kind == "epoch" else {},
+                self.best.get("valid"),
+            )
+        )

@@ -1,0 +1,83 @@
+"""Tuned recipes as TOML: what ``suite.tune`` prints and writes, and track ``tuned`` reads."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from suite.errors import UsageError
+from suite.recipes import PRESETS
+from suite.store import write_atomic
+from suite.work.tuning import Study
+
+_HEADER = re.compile(r"^\[([^\[\]]+)\]$", re.MULTILINE)
+
+
+def source(study: Study, *, seed: int, command: str) -> str:
+    """The source of the tuned values: number of trials, budget, seed and command."""
+    budget = study.trials[0].planned.run.budget
+    each = f"{budget.epochs} epochs each"
+    if budget.max_seconds is not None:
+        each = f"{budget.max_seconds:g} s of training each"
+    return f"tuned: {len(study.trials)} trials, {each}, seed {seed}, {command}"
+
+
+def section(study: Study, *, seed: int, command: str) -> str:
+    """The section of a study that has a best trial: a comment with the validation figures, then the values."""
+    best, first = study.best, study.trials[0]
+    assert best is not None
+    finished = sum(trial.valid is not None for trial in study.trials)
+    before = "did not finish" if first.valid is None else f"{first.valid:.6g}"
+    prefix = f"{study.request.preset}." if study.request.preset else ""
+    lines = [
+        f"# {study.task}: validation {study.metric} {best.valid:.6g} in trial {best.number}; "
+        f"the recipe before: {before}; {finished} of {len(study.trials)} trials finished",
+        f"[{prefix}tuned.{_key(study.model)}]",
+        f"source = {_value(source(study, seed=seed, command=command))}",
+        *(f"{key} = {_value(value)}" for key, value in best.values.items()),
+    ]
+    return "\n".join(lines)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else json.dumps(name)
+
+
+def _value(value: Any) -> str:
+    return json.dumps(value)  # of strings, numbers and booleans: TOML writes them alike
+
+
+def read(path: Path) -> dict[str, str]:
+    """The sections of a file that holds tuned sections alone: header -> text. Empty where there is no file.
+
+    Raises:
+        UsageError: the file holds anything else, which would be lost.
+    """
+    if not path.exists():
+        return {}
+    text = path.read_text(encoding="utf-8")
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"--out {path}: wanted a file of tuned sections, got one that is no TOML: {error}") from error
+    other = [key for key in table if key != "tuned" and not (key in PRESETS and set(table[key]) <= {"tuned"})]
+    blocks = [block for block in text.strip().split("\n\n") if block.strip()]
+    if other or any(len(_HEADER.findall(block)) != 1 for block in blocks):
+        raise UsageError(f"--out {path}: it holds more than tuned sections; name another file, or copy them by hand")
+    return {_HEADER.findall(block)[0]: block for block in blocks}
+
+
+def write(path: Path, sections: Mapping[str, str]) -> None:
+    """Write sections, those with a new header after the old ones.
+
+    Raises:
+        UsageError: the file holds more than tuned sections.
+        CannotWrite: read-only folder or full disk.
+    """
+    held = read(path)
+    held.update({_HEADER.findall(text)[0]: text for text in sections.values()})
+    write_atomic(path, "\n\n".join(held.values()) + "\n")

@@ -1,0 +1,123 @@
+"""What every task obeys: a frozen specification, batches as tensors, a loss and a score per example.
+
+Tasks are batch-first; recurrences are time-first. The one transpose lives in
+``models.classifier.SequenceModel``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tasks.errors import DataError, TaskError
+
+__all__ = ["SPLITS", "Batch", "DataError", "Spec", "Split", "Task", "TaskError"]
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model must know to fit a task.
+
+    Attributes:
+        input_size: I, features a step (the embedding size for token tasks).
+        output_size: O, outputs of the read-out (1 for binary logits and regression).
+        length: T, nominal number of time steps (the mean padded length for token tasks).
+        metric: ``"accuracy"`` (a fraction) or ``"mse"``.
+        higher_is_better: whether a larger metric is better.
+        vocabulary: number of token ids, or None where inputs are real-valued.
+        embedding_size: columns of the embedding matrix, or None.
+        chance: the metric of a constant guess, or None.
+        padding_index: the token whose embedding stays as it is and gets no gradient, or None.
+    """
+
+    input_size: int
+    output_size: int
+    length: int
+    metric: str
+    higher_is_better: bool
+    vocabulary: int | None = None
+    embedding_size: int | None = None
+    chance: float | None = None
+    padding_index: int | None = None
+
+
+class Batch(NamedTuple):
+    """One batch, batch-first.
+
+    Attributes:
+        x: float32 (B,T,I), or int64 tokens (B,T) when the spec has a vocabulary.
+        y: int64 (B,) classes, or float32 (B,O).
+        lengths: int64 (B,), read out the last valid step; None: the last step.
+    """
+
+    x: Tensor
+    y: Tensor
+    lengths: Tensor | None = None
+
+
+class Task(ABC):
+    """A data set under one protocol.
+
+    Subclasses take ``(*, seed, data_dir, **options)``. The keyword-only options with defaults are the
+    option schema: an unknown option is an error. ``seed`` is the *data* seed (split, order, noise); it does
+    not depend on the model. No global random state is read or written.
+
+    Attributes:
+        version: bump when the batches of a given seed change; part of a run's id.
+        source: where the protocol comes from.
+        spec: sizes and metric.
+        sizes: number of examples a split holds (for ``train``: examples an epoch).
+        facts: short strings for the record: data variant, provenance of the files, normalisation.
+    """
+
+    version: ClassVar[int] = 1
+    source: ClassVar[str] = ""
+    spec: Spec
+    sizes: dict[str, int]
+    facts: dict[str, str]
+
+    def __init__(self, *, seed: int, data_dir: Path | None = None) -> None:
+        self.seed = seed
+        self.data_dir = data_dir
+
+    @classmethod
+    def requires(cls, **options: Any) -> tuple[str, ...]:
+        """Names of the raw data sets (keys of ``tasks.sources.SOURCES``) that these options need."""
+        return ()
+
+    def steps(self, batch_size: int) -> int:
+        """Training steps an epoch: all examples once, the last batch possibly smaller."""
+        return -(-self.sizes["train"] // batch_size)
+
+    @abstractmethod
+    def batches(self, split: Split, batch_size: int, epoch: int) -> Iterator[Batch]:
+        """Yield one epoch of batches in an order fixed by (seed, split, epoch), the same for every model.
+
+        Training batches are shuffled by epoch; ``valid`` and ``test`` come in a fixed order whatever the
+        epoch. The last batch may be smaller.
+        """
+
+    def embedding(self) -> Tensor | None:
+        """Initial embedding matrix (vocabulary, embedding_size), or None."""
+        return None
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Mean loss over the batch, a scalar; ``outputs`` is (B,O)."""
+
+    @abstractmethod
+    def score(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """The metric of each example, (B,): the suite sums and divides once."""
+
+    def to(self, device: torch.device | str) -> Task:
+        """Move resident data to ``device`` where that pays; returns self."""
+        return self

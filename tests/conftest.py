@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("default", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("long", deadline=None, max_examples=100_000, suppress_health_check=list(HealthCheck))
+settings.register_profile("thorough", deadline=None, max_examples=5_000, suppress_health_check=list(HealthCheck))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _processor_state():
+    """Every test starts with one thread and IEEE subnormals, whatever a test before it set."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def project() -> Path:
+    return ROOT
+
+
+def pytest_collection_modifyitems(items):
+    data = os.environ.get("RNNBENCH_DATA")
+    if data and Path(data).is_dir():
+        return
+    reason = "the real data sets are not at hand: import them and set RNNBENCH_DATA"
+    for item in items:
+        if "realdata" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason=reason))

@@ -1,0 +1,110 @@
+"""`suite.list`: names without torch, the schema, recipes with their sources, records with their status."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models import MODELS
+from suite import record
+from suite.list import main
+from tasks import TASKS
+from tests.report_records import fill
+
+
+def rows(capsys, *words: str) -> list[dict]:
+    assert main([*words, "--json"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_models_and_tasks_are_those_of_the_tables(capsys):
+    listed = rows(capsys)
+    assert {row["name"]: row["class"] for row in listed if row["kind"] == "model"} == {
+        k: v[0] for k, v in MODELS.items()
+    }
+    assert {row["name"]: row["fixed"] for row in listed if row["kind"] == "task"} == {k: v[1] for k, v in TASKS.items()}
+
+
+@pytest.mark.parametrize("words", [[], ["--schema"], ["--records"], ["--recipes"], ["--models", "--json"]])
+def test_listing_needs_no_torch(words, project, tmp_path):
+    code = f"""
+import sys
+from suite.list import main
+code = main({[*words, "--results-dir", str(tmp_path)]!r})
+assert not {{"torch", "numpy", "rich", "pandas"}} & set(sys.modules)
+sys.exit(code)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project, check=False)
+    assert out.returncode == 0, out.stderr
+    assert out.stdout
+
+
+def test_every_model_and_task_says_where_it_comes_from(capsys):
+    for row in rows(capsys, "--models", "--tasks", "--sources"):
+        assert len(row["source"]) > 10 and row["version"] >= 1
+        assert not set(row["options"]) & set(row["fixed"])
+    (cornn,) = (row for row in rows(capsys, "--models", "--sources") if row["name"] == "cornn")
+    assert {"dt", "gamma", "epsilon"} <= set(cornn["options"])
+
+
+def test_engines_that_cannot_run_say_why(capsys):
+    listed = rows(capsys, "--engines")
+    named = {(row["name"], row["device"]): row for row in listed}
+    assert named["reference", "cpu"]["available"] and named["fused", "cpu"]["available"]
+    assert all(row["available"] == (row["reason"] is None) for row in listed)
+    assert "GPU" in named["triton", "cpu"]["reason"]
+
+
+def test_a_recipe_lists_every_value_with_its_source(capsys):
+    listed = {(row["model"], row["key"]): row for row in rows(capsys, "--recipes", "har2")}
+    assert listed["cornn", "dt"]["value"] == 0.1 and listed["cornn", "dt"]["source"].startswith("published: coRNN")
+    assert {model for model, _ in listed} == set(MODELS)
+    quick = {(row["model"], row["key"]): row["value"] for row in rows(capsys, "--recipes", "har2", "--preset", "quick")}
+    assert quick["cornn", "hidden_size"] == 32
+
+
+def test_the_schema_is_the_records_own(capsys):
+    listed = {row["name"]: row for row in rows(capsys, "--schema")}
+    assert set(listed) == {
+        *record.FIELDS,
+        *(f"curve[].{name}" for name in record.CURVE),
+        *(f"profiles[].{name}" for name in record.PROFILE),
+        *(f"where.{name}" for name in record.WHERE),
+    }
+    assert listed["metrics.test"]["null"] is True and listed["metrics.test"]["type"] == "number"
+
+
+def test_records_with_status_and_a_broken_one_is_named(capsys, tmp_path):
+    fill(tmp_path, models=("cornn", "lstm"), tasks=("har2",), seeds=(0, 1))
+    paths = sorted((tmp_path / "records").rglob("*.json"))
+    paths[0].write_text(paths[0].read_text().replace('"schema": 1', '"schema": 99'))
+    listed = rows(capsys, "--records", "--results-dir", str(tmp_path))
+    assert len(listed) == len(paths)
+    (broken,) = (row for row in listed if row["status"] == "broken")
+    assert broken["path"] == str(paths[0]) and "schema" in broken["reason"]
+    assert main(["--records", "--results-dir", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "broken" in text and "done" in text
+
+
+def test_an_unknown_task_answers_with_the_near_one(capsys):
+    assert main(["--recipes", "har3"]) == 2
+    said = capsys.readouterr().err
+    assert "did you mean har2?" in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["run", "list", "tune", "theory"])
+def test_help_takes_less_than_three_tenths_of_a_second(command, project: Path):
+    def spent() -> float:  # processor time: other work on the machine does not count
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    before, words = spent(), [sys.executable, "-m", f"suite.{command}", "--help"]
+    out = subprocess.run(words, capture_output=True, text=True, cwd=project, check=False)
+    assert out.returncode == 0, out.stderr
+    assert spent() - before < 0.3

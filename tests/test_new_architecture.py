@@ -1,0 +1,103 @@
+"""docs/new-architecture.md: its snippets are those of the example, and the example climbs every rung of the CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.scan import native
+from models.scan.cell import scan
+from models.scan.engines import EngineError
+from suite.names import resolve
+from tests.oracles import gates
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+@pytest.fixture(scope="module")
+def gru():
+    spec = importlib.util.spec_from_file_location("docs_examples_gru", DOCS / "examples" / "gru.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_shows_the_code_that_runs():
+    page = (DOCS / "new-architecture.md").read_text()
+    code = {kind: (DOCS / "examples" / name).read_text() for kind, name in (("python", "gru.py"), ("cpp", "gru.hpp"))}
+    blocks = re.findall(r"```(python|cpp)\n(.*?)```", page, re.DOTALL)
+    shown = [text for kind, text in blocks if text in code[kind]]
+    other = [text for kind, text in blocks if text not in code[kind]]
+    assert len(shown) >= 7
+    assert len(other) == 1 and other[0].startswith("torch.autograd.gradcheck(")  # run below
+
+
+def _problem(gru, T, B, H, *, I=3):
+    torch.manual_seed(0)
+    network = gru.GRU(I, H)
+    with torch.no_grad():
+        V, b, W, p = (w.clone() for w in network.weights())
+    tensors = dict(zip(gates.NAMES, (torch.randn(T, B, I), V, b, W, p, 0.3 * torch.randn(B, H)), strict=True))
+    return gates.Problem(gru.GRUCell(), tensors, torch.randn(T, B, H), torch.randn(B, H))
+
+
+def test_gradcheck(gru):
+    tensors = [t.double().requires_grad_() for t in _problem(gru, 4, 3, 5).tensors.values()]
+    assert torch.autograd.gradcheck(lambda *t: scan(gru.GRUCell(), *t, engine="fused"), tensors)
+
+
+ENGINES = ["reference", "fused", pytest.param("native", marks=pytest.mark.skipif(
+    native.unavailable("cpu") is not None, reason="no C++ compiler"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_equal_to_torch(gru, engine):
+    """Outputs and every gradient, by name, beside ``torch.nn.GRU``."""
+    torch.manual_seed(0)
+    ours, theirs = gru.GRU(3, 37, engine=engine), torch.nn.GRU(3, 37)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(11, 5, 3)
+    weight = torch.randn(11, 5, 37)
+    h, final = ours(x)
+    other, last = theirs(x)
+    torch.testing.assert_close(h, other, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(final, last[0], rtol=1e-5, atol=1e-6)
+    (h * weight).sum().backward()
+    (other * weight).sum().backward()
+    for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:])
+@pytest.mark.parametrize(("T", "B", "H"), [(1, 1, 1), (2, 3, 7), (17, 50, 64), (17, 3, 130)])
+def test_the_gates(gru, engine, T, B, H):
+    """Gate (a), measured beside five permuted runs of the reference."""
+    problem = _problem(gru, T, B, H)
+    truth = gates.run("reference", problem, dtype=torch.float64)
+    worst = dict.fromkeys(truth, 0.0)
+    for orders in gates._orders(H, B):
+        got = gates.unpermuted(problem.cell, gates.run("reference", gates.permuted(problem, *orders)), *orders)
+        worst = {n: max(worst[n], gates.error(got[n], truth[n])) for n in truth}
+    for n, value in gates.run(engine, problem).items():
+        assert gates.error(value, truth[n]) <= max(gates.FACTOR * worst[n], gates.FLOOR), n
+
+
+def test_the_plain_class_runs_and_states_its_engine(gru):
+    plain = gru.PlainGRU(3, 6)
+    h, final = plain(torch.randn(4, 2, 3))
+    assert h.shape == (4, 2, 6) and torch.equal(final, h[-1])
+    assert plain.engine_for(torch.device("cpu"), torch.float32) == "reference"
+    with pytest.raises(EngineError, match="PlainGRU defines no cell"):
+        gru.PlainGRU(3, 6, engine="fused").engine_for(torch.device("cpu"), torch.float32)
+
+
+def test_it_is_a_plug_in_by_its_name(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS.parent))
+    plugin = resolve("model", "docs.examples.gru:GRU")
+    assert plugin.cls.__name__ == "GRU"

@@ -1,0 +1,233 @@
+"""The Ray executor on a real cluster of several nodes on this machine: same records as inline, whatever is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from suite.errors import UsageError
+from suite.plan import Request, expand
+from suite.record import load
+from suite.store import Store
+from suite.work.cluster import GIB, code, gpu_share, gpu_shares, knock
+from suite.work.retries import RETRIES, Retries
+from tests.harness.grids import argv, assert_complete, planned, undisturbed
+from tests.harness.zygote import Zygote
+
+FAULT = "tests.plugins.faults"
+NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
+ENV = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+
+# ---- what needs no cluster -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("peak", "share"),
+    [(None, 1), (0, 1), (1, 0.125), (4 * GIB, 0.125), (10 * GIB, 0.25), (20 * GIB, 0.5), (60 * GIB, 1), (900 * GIB, 1)],
+)
+def test_a_gpu_is_shared_by_memory(peak, share):
+    assert gpu_share(peak, 80 * GIB) == share
+
+
+def test_shares_are_each_groups_own_and_none_on_cpus():
+    cpu = planned(seeds=(0, 1))
+    gpu = expand(Request(models=("cornn", "lstm"), tasks=("adding",), seeds=(0, 1), device_kind="cuda"))
+    assert gpu_shares(cpu, {}, 80 * GIB) == {}
+    groups = [one.run.group for one in gpu[::2]]
+    assert gpu_shares(gpu, {groups[0]: GIB}, 80 * GIB) == {groups[0]: 0.125, groups[1]: 1.0}
+
+
+def test_the_code_of_plugins_travels_and_libraries_do_not(tmp_path, monkeypatch):
+    (tmp_path / "one_file_plugin.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = code(["cornn", "adding", "tests.plugins.tiny:Leaky", "one_file_plugin:X", "torch.nn:LSTM"])
+    assert [path.rpartition("/")[2] for path in found] == ["models", "tasks", "suite", "tests", "one_file_plugin.py"]
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:port", ":", "127.0.0.1:99999999"])
+def test_an_address_that_is_none_is_one_line(address):
+    with pytest.raises(UsageError, match=r"wanted auto or HOST:PORT|no cluster at"):
+        knock(address)
+
+
+def test_deaths_are_counted_by_run_and_kind(capsys):
+    (one,) = planned(seeds=(0,))
+    from suite.work.job import Finished, Job, Settings, Stopped
+
+    job, retries = Job((one.run,), one.sources, Settings(), ("c",)), Retries()
+    for _ in range(RETRIES):
+        assert not list(retries.settle(job, {one.run.id}, "lightning", stopped=False))
+        assert retries.again.pop().runs == job.runs
+    assert not list(retries.settle(job, {one.run.id}, "its node is gone", stopped=False, most=20))
+    assert [type(e) for e in retries.settle(job, {one.run.id}, "lightning", stopped=True)] == [Stopped]
+    (event,) = retries.settle(job, {one.run.id}, "lightning", stopped=False)
+    assert isinstance(event, Finished) and event.record["error"]["message"] == "worker died 3 times: lightning"
+    assert not list(retries.settle(job, set(), "", stopped=False))
+    assert capsys.readouterr().err.count("trying again") == 3
+
+
+# ---- a cluster -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head without CPUs and two nodes of one CPU."""
+    pytest.importorskip("ray", reason="ray is not installed")
+    before = dict(os.environ)
+    os.environ.update(ENV)
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0, "include_dashboard": False})
+    made.nodes = [made.add_node(**NODE) for _ in range(2)]
+    yield made
+    made.shutdown()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    made = Zygote()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    runs = planned(seeds=range(4), epochs=4, pause=0.05)
+    return runs, undisturbed(runs, tmp_path_factory.mktemp("undisturbed"))
+
+
+def start(zygote, cluster, words, tmp_path):
+    return zygote.start([*words, "--address", cluster.address], tmp_path / "log", env=ENV)
+
+
+def in_work(tmp_path) -> list:
+    return list((tmp_path / "r" / "checkpoints").glob("*.pt"))
+
+
+def lose(cluster) -> None:
+    cluster.remove_node(cluster.nodes.pop(), allow_graceful=False)
+
+
+def find(cluster) -> None:
+    cluster.nodes.append(cluster.add_node(**NODE))
+
+
+def test_the_same_records_as_inline_with_a_node_lost_in_mid_grid(zygote, cluster, grid, tmp_path):
+    runs, wanted = grid
+    driver = start(zygote, cluster, argv(runs, tmp_path / "r", executor="ray"), tmp_path)
+    driver.until(lambda: len(in_work(tmp_path)) >= 2, timeout=90)
+    lose(cluster)
+    assert driver.wait(120) == 0, driver.err.read_text()
+    find(cluster)
+    said = driver.err.read_text()
+    assert "its worker died (its node is gone): trying again" in said
+    assert_complete(tmp_path / "r", runs, wanted)
+    assert sum(record["where"]["resumed"] for record in Store(tmp_path / "r").records()) >= 1
+    assert {record["where"]["commit"] for record in Store(tmp_path / "r").records()} != {None}
+
+
+@pytest.mark.slow
+def test_a_cluster_that_shrinks_to_nothing_and_comes_back_is_waited_for(zygote, cluster, grid, tmp_path):
+    runs, wanted = grid
+    driver = start(zygote, cluster, argv(runs, tmp_path / "r", executor="ray"), tmp_path)
+    driver.until(lambda: in_work(tmp_path), timeout=90)
+    lose(cluster)
+    lose(cluster)
+    time.sleep(10)
+    assert driver.code is None
+    find(cluster)
+    find(cluster)
+    assert driver.wait(180) == 0, driver.err.read_text()
+    assert_complete(tmp_path / "r", runs, wanted)
+
+
+@pytest.mark.slow
+def test_ctrl_c_brings_the_checkpoints_home_and_any_executor_goes_on(zygote, cluster, grid, tmp_path):
+    runs, wanted = grid
+    words = argv(runs, tmp_path / "r", "--checkpoint-seconds", "1000", executor="ray")
+    driver = start(zygote, cluster, words, tmp_path)
+    driver.until(lambda: "epoch 1/4" in driver.err.read_text(), timeout=90)
+    driver.signal(signal.SIGINT)
+    assert driver.wait() == 130, driver.err.read_text()
+    assert in_work(tmp_path) and "Traceback" not in driver.err.read_text()
+    again = zygote.start(argv(runs, tmp_path / "r"), tmp_path / "log")
+    assert again.wait() == 0, again.err.read_text()
+    assert_complete(tmp_path / "r", runs, wanted)
+    assert sum(record["where"]["resumed"] for record in Store(tmp_path / "r").records()) >= 1
+
+
+@pytest.mark.slow
+def test_a_killed_driver_goes_on_from_what_came_home(zygote, cluster, grid, tmp_path):
+    runs, wanted = grid
+    driver = start(zygote, cluster, argv(runs, tmp_path / "r", executor="ray"), tmp_path)
+    driver.until(lambda: in_work(tmp_path), timeout=90)
+    driver.signal(signal.SIGKILL)
+    driver.wait()
+    again = start(zygote, cluster, argv(runs, tmp_path / "r", executor="ray"), tmp_path)
+    assert again.wait(120) == 0, again.err.read_text()
+    assert_complete(tmp_path / "r", runs, wanted)
+
+
+@pytest.mark.slow
+def test_failures_on_ray_are_records_as_anywhere(zygote, cluster, tmp_path):
+    models = {"tests.plugins.broken:Raises": "no luck", f"{FAULT}:Dies": "worker died 3 times: ",
+              "tests.plugins.broken:Hangs": "worker died 3 times: no sign of life for 2 s"}  # fmt: skip
+    words = argv(planned("tests.plugins.tiny:Leaky", seeds=(0,)), tmp_path / "r", executor="ray")
+    words[1] = ",".join([*models, "tests.plugins.tiny:Leaky"])
+    driver = start(zygote, cluster, [*words, "--stall-seconds", "2"], tmp_path)
+    assert driver.wait(180) == 1, driver.err.read_text()
+    failed = {r["run"]["model"]: r["error"]["message"] for r in map(load, Store(tmp_path / "r").failure_paths())}
+    assert set(failed) == set(models)
+    assert all(words in failed[model] for model, words in models.items()), failed
+    (done,) = Store(tmp_path / "r").records()
+    assert done["run"]["model"] == "tests.plugins.tiny:Leaky"
+
+
+def test_data_that_a_node_lacks_is_told_with_the_node(zygote, cluster, tmp_path):
+    words = ["--models", "cornn", "--tasks", "psmnist", "--executor", "ray", "--engine", "fused",
+             "--data-dir", "/dev/null/nothing", "--results-dir", str(tmp_path / "r")]  # fmt: skip
+    env = {**ENV, "RNNBENCH_OFFLINE": "1"}
+    driver = zygote.start([*words, "--address", cluster.address], tmp_path / "log", env=env)
+    code_ = driver.wait(90)
+    said = driver.err.read_text()
+    assert code_ in (4, 5), said  # nodes have their own environment, so they may try to fetch
+    assert "Ray node" in said.splitlines()[-1] and "mnist" in said and "Traceback" not in said
+
+
+def test_bad_options_on_ray_are_one_line(zygote, cluster, tmp_path):
+    runs = planned("tests.plugins.tiny:Leaky", seeds=(0,))
+    for words, said in (
+        (("--device", "cuda"), "a Ray cluster without one"),
+        (("--device", "cuda:1"), "which picks the GPU"),
+        (("--set", "batch_size=121"), "wanted batch_size <= 120"),
+    ):
+        driver = start(zygote, cluster, [*argv(runs, tmp_path / "r", executor="ray"), *words], tmp_path)
+        assert driver.wait(90) == 2, driver.err.read_text()
+        assert said in driver.err.read_text() and len(driver.err.read_text().strip().splitlines()) == 1
+
+
+def test_no_cluster_there_is_one_line(zygote, tmp_path):
+    words = [*argv(planned(seeds=(0,)), tmp_path / "r", executor="ray"), "--address", "127.0.0.1:1"]
+    driver = zygote.start(words, tmp_path / "log", env=ENV)
+    assert driver.wait(90) == 2, driver.err.read_text()
+    said = driver.err.read_text()
+    assert "--executor ray: no cluster at 127.0.0.1:1" in said.splitlines()[-1] and "Traceback" not in said
+
+
+def test_without_ray_the_extra_is_named(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "suite.work.ray_executor", raising=False)
+    from suite.work import launch
+
+    args = SimpleNamespace(executor="ray", address=None, models="a", tasks="b", stall_seconds=None, device="auto")
+    with pytest.raises(UsageError, match=r"pip install 'rnnbench\[ray\]'"):
+        launch.cluster_devices(args)

@@ -1,0 +1,500 @@
+"""Published figures and verdicts, targets, tasks together, figures of the paper, files beside the records."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from dataclasses import replace
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from suite.report import across, beside, content, inputs, leaderboard, published, style, targets, wording
+from suite.report.entries import entry
+from suite.report.plots import gradients, learning, paper, steps
+from suite.report.sections import sections
+from suite.report.tables import FORMATS
+from tests import report_records as make
+
+COMPARABLE = {"options": {"train_examples": None, "test_examples": None}, "recipe": {"hidden_size": 256}, "epochs": 120}
+
+
+def entries(*records):
+    return [entry(record) for record in records]
+
+
+def group_of(scores, *, model="cornn", task="psmnist", last=None, sources=None, **changes):
+    """One group whose runs have these test metrics."""
+    made = []
+    for seed, score in enumerate(scores):
+        status = "diverged" if score is None else "done"
+        record = make.record(make.run(model, task, seed, **(COMPARABLE | changes)), status=status, sources=sources)
+        record["metrics"] |= {"test": score, "test_last": score if last is None else last}
+        made.append(record)
+    return sections(entries(*made))[0].groups[0]
+
+
+def figure(**changes):
+    """The published log of coRNN on psMNIST (one run, last epoch), changed."""
+    (found,) = [f for f in published.figures() if f.task == "psmnist" and f.kind == "single"]
+    return replace(found, **changes)
+
+
+# ---- published figures
+
+
+def test_the_cited_table_is_complete_and_of_our_models_and_tasks():
+    figures = published.figures()
+    assert len(figures) >= 40
+    for item in figures:
+        assert item.model in wording.MODEL_TITLES and item.task in wording.TASK_TITLES
+        assert 0 < item.value < 1 and item.source and item.kind in ("single", "mean", "best", "unknown")
+        assert "memory" not in item.source
+    assert not [f for f in figures if (f.model, f.task, f.hidden_units) == ("cornn", "psmnist", 128)]
+
+
+def test_options_that_a_comparison_rests_on_exist():
+    from suite.names import resolve
+
+    for item in published.figures():
+        plugin = resolve("task", item.task)
+        assert set(item.requires) <= {*plugin.schema, *plugin.fixed}, item
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        ([0.972, 0.974, 0.976, 0.973], "within"),
+        ([0.92, 0.921, 0.922, 0.923], "below"),
+        ([0.99, 0.991, 0.992, 0.993], "above"),
+    ],
+)
+def test_verdicts_against_a_single_run(scores, verdict):
+    found = beside.compare(group_of(scores), figure())
+    assert found.verdict == verdict
+    assert found.difference == pytest.approx(np.mean(scores) - 0.9734)
+    assert "prediction interval" in found.reasons
+
+
+def test_a_verdict_against_a_mean_is_welchs_test():
+    theirs = figure(kind="mean", n=10, sd=0.01, value=0.961, selection="best_valid")
+    rng = np.random.default_rng(0)
+    for shift in (-0.03, -0.012, -0.008, 0.0, 0.009, 0.03):
+        scores = list(0.961 + shift + rng.normal(0, 0.004, 6))
+        p = stats.ttest_ind_from_stats(
+            np.mean(scores), np.std(scores, ddof=1), 6, 0.961, 0.01, 10, equal_var=False
+        ).pvalue
+        verdict = beside.compare(group_of(scores), theirs).verdict
+        assert (verdict == "within") == (p >= 0.05)
+        assert verdict in ("within", "above" if shift > 0 else "below")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "reason"),
+    [
+        ({"recipe": {"hidden_size": 64}}, {}, "other hidden size (64 here, 256 there)"),
+        ({}, {"hidden_units": None}, "hidden size not stated there"),
+        ({"options": {"data": "digits5k"}}, {}, "data=digits5k here, mnist there"),
+        ({"options": {"permutation_seed": 7}}, {}, "permutation_seed=7 here, 12008 there"),
+        ({"options": {"train_examples": 100}}, {}, "train_examples=100 here, none there"),
+        ({"epochs": 12}, {}, "fewer epochs (12 here, 120 there)"),
+        ({"epochs": 1000}, {}, "more epochs (1000 here, 120 there)"),
+        ({"sources": {"lr": "tuned: 12 trials"}}, {}, "tuned here"),
+        ({"track": "tuned"}, {}, "track tuned here"),
+        ({"max_seconds": 5.0}, {}, "stopped by time here"),
+        ({}, {"kind": "best", "n": 10}, "best of 10 runs there, a mean here"),
+        ({}, {"kind": "unknown"}, "not stated there whether best"),
+        ({}, {"kind": "mean", "sd": None}, "spread or number of runs not stated"),
+        ({}, {"differs": "other split there"}, "other split there"),
+        ({"sources": {"lr": "set: on the command line"}}, {}, "set by hand here: lr"),
+        ({"sources": {"lr": "default: untuned, of the suite"}}, {}, "untuned recipe here"),
+        ({"sources": {"lr": "adapted: another task"}}, {}, "published for another task or size here"),
+    ],
+)
+def test_what_makes_figures_incomparable_is_said(ours, theirs, reason):
+    found = beside.compare(group_of([0.97, 0.971, 0.972], **ours), figure(**theirs))
+    assert found.verdict == "not comparable" and reason in found.reasons
+    assert found.difference is not None
+
+
+def test_one_seed_and_diverged_seeds_get_no_verdict():
+    assert beside.compare(group_of([0.97]), figure()).reasons == "1 seed here, a verdict needs 3"
+    assert beside.compare(group_of([0.97, 0.971]), figure()).reasons == "2 seeds here, a verdict needs 3"
+    found = beside.compare(group_of([0.97, 0.971, None]), figure())
+    assert found.verdict == "not comparable" and found.reasons == "2 seeds here, a verdict needs 3"
+    found = beside.compare(group_of([0.97, 0.971, 0.972, None]), figure())
+    assert found.verdict == "not comparable" and found.reasons == "1 diverged here"
+
+
+def test_a_last_epoch_figure_stands_beside_our_last_epoch():
+    found = beside.compare(group_of([0.97, 0.971], last=0.95), figure(selection="last"))
+    assert found.ours == pytest.approx(0.95)
+    assert beside.compare(group_of([0.97, 0.971], last=0.95), figure(selection="best_valid")).ours == pytest.approx(
+        0.9705
+    )
+
+
+def test_cornn_on_psmnist_at_128_units_has_neither_value_nor_verdict():
+    made = [make.record(make.run(model, seed=seed)) for model in ("cornn", "lstm") for seed in (0, 1)]
+    (section,) = sections(entries(*made))
+    assert {comparison.group.run.model for comparison in beside.beside(section)} == {"lstm"}
+    (section,) = sections(entries(*made[:2]))
+    short = leaderboard.short(section, leaderboard.table(section))
+    assert {row["published_text"] for row in short.rows} == {"–"}
+
+
+@pytest.mark.parametrize("options", [{"data": "digits5k"}, {"train_examples": 1000}])
+def test_other_data_has_no_published_figure_beside_it(options):
+    made = [make.record(make.run("lstm", seed=seed, options=options)) for seed in (0, 1)]
+    (section,) = sections(entries(*made))
+    assert beside.beside(section) == [] and beside.headlines(section) == {}
+    (full,) = sections(entries(*[make.record(make.run("lstm", seed=seed)) for seed in (0, 1)]))
+    assert beside.beside(full) != []
+
+
+def test_the_leaderboards_figure_is_the_one_of_the_same_size():
+    group = group_of([0.9, 0.91], model="lstm")
+    (section,) = sections(group.entries)
+    (headline,) = beside.headlines(section).values()
+    assert headline.published.hidden_units == 256
+
+
+def test_published_curves_lie_over_runs_of_the_same_size_on_full_data_only():
+    def curves(**changes):
+        return published.curves_for(sections(entries(make.record(make.run(**changes))))[0])
+
+    big = {"hidden_size": 256}
+    assert curves() == [] and curves(recipe=big, options={"data": "digits5k"}) == []
+    (curve,) = curves(recipe=big)
+    assert curve.epoch.tolist() == list(range(1, 25)) and curve.valid[0] == pytest.approx(0.1027)
+    (full,) = curves(recipe=big, task="smnist", epochs=120)
+    assert full.valid.size == 120 and full.valid[:2].tolist() == [0.5223, 0.6043]
+
+
+# ---- time to a target
+
+
+def test_time_to_a_target_is_the_first_epoch_that_reaches_it():
+    one = entry(make.record())
+    one.curve["valid"] = np.array([0.1, 0.6, 0.4, 0.9])
+    one.curve["seconds"] = np.array([10.0, 20.0, 30.0, 40.0])
+    one.curve["steps"] = np.array([1.0, 2.0, 3.0, 4.0])
+    assert targets.reached(one, 0.5, higher_is_better=True) == (20.0, 2.0)
+    assert targets.reached(one, 0.95, higher_is_better=True) is None
+    assert targets.reached(one, 0.1, higher_is_better=False) == (10.0, 1.0)
+    assert targets.area(one) == pytest.approx(((0.1 + 0.6) / 2 + (0.6 + 0.4) / 2 + (0.4 + 0.9) / 2) / 3)
+
+
+def test_a_target_that_most_runs_miss_is_censored():
+    made = [make.record(make.run(model, seed=seed)) for model in ("cornn", "tanh") for seed in range(3)]
+    (section,) = sections(entries(*made))
+    rows = {row["model"]: row for row in targets.table(section).rows}
+    assert rows["cornn"]["reached"] == 3 and rows["cornn"]["seconds"] > 0
+    assert rows["tanh"]["reached"] == 0 and rows["tanh"]["seconds"] is None
+    assert rows["tanh"]["seconds_text"].startswith("> ")
+
+
+def test_targets_of_tasks_lie_between_a_guess_and_perfection():
+    for task in wording.TASK_TITLES:
+        goal = content.task(task)["target"]
+        assert 0 < goal < 1 / 6 if task.startswith("adding") else 0.1 < goal < 1
+
+
+# ---- tasks together
+
+
+def section_of(task, scores, preset=None, **changes):
+    made = []
+    for model, values in scores.items():
+        for seed, value in enumerate(values):
+            record = make.record(make.run(model, task, seed, **changes))
+            record["metrics"]["test"] = value
+            record["where"]["preset"] = preset
+            made.append(record)
+    return sections(entries(*made))[0]
+
+
+def test_only_models_and_tasks_held_in_common_are_aggregated():
+    two = [0.9, 0.8]
+    a = section_of("har2", {"cornn": two, "lstm": two, "tanh": two})
+    b = section_of("psmnist", {"cornn": two, "lstm": two})
+    c = section_of("imdb", {"cornn": two, "lstm": two})
+    kept, models = across.common([a, b, c])
+    assert models == ["cornn", "lstm"] and kept == [a, b, c]
+    (table,) = across.tables([a, b, c])
+    assert {row["model"] for row in table.rows} == {"cornn", "lstm"}
+    assert "3 tasks separate few models" in table.note
+
+
+def test_interquartile_mean_over_tasks_by_hand():
+    a = section_of("har2", {"cornn": [0.9, 0.8], "lstm": [0.7, 0.6]})
+    b = section_of("imdb", {"cornn": [0.95, 0.85], "lstm": [0.5, 0.75]})
+    (table,) = across.tables([a, b])
+    values = sorted([(0.9 - 0.53) / 0.47, (0.8 - 0.53) / 0.47, (0.95 - 0.5) / 0.5, (0.85 - 0.5) / 0.5])
+    row = next(row for row in table.rows if row["model"] == "cornn")
+    assert row["iqm"] == pytest.approx((values[1] + values[2]) / 2)
+    assert row["low"] <= row["iqm"] <= row["high"]
+    assert row["mean_rank"] == 1.0
+
+
+def test_one_task_alone_is_not_aggregated_and_presets_do_not_mix():
+    scores = {"cornn": [0.9, 0.8], "lstm": [0.7, 0.6]}
+    a, b = section_of("har2", scores), section_of("imdb", scores)
+    assert across.tables([a]) == []
+    quick = section_of("imdb", scores, preset="quick")
+    assert quick.budget.startswith("preset quick, ")
+    assert across.tables([a, quick]) == []
+    assert len(across.tables([a, b])) == 1
+
+
+def test_a_preset_never_shares_a_table_with_the_full_protocol():
+    made = [make.record(make.run("lstm", "har2", seed)) for seed in range(3)]
+    quick = [make.record(make.run("lstm", "har2", seed, recipe={"hidden_size": 32})) for seed in range(5)]
+    for record in quick:
+        record["where"]["preset"] = "quick"
+    assert [len(section.groups) for section in sections(entries(*made, *quick))] == [1, 1]
+
+
+def test_tasks_with_more_seeds_weigh_no_more():
+    a = section_of("har2", {"cornn": [0.6, 0.6], "lstm": [0.5, 0.5]})
+    b = section_of("imdb", {"cornn": [0.95] * 8, "lstm": [0.9] * 8})
+    (table,) = across.tables([a, b])
+    assert "the first 2 seeds of each" in table.note
+
+
+# ---- figures
+
+
+LOOKS = style.looks(make.MODELS)
+MACHINE = "Example CPU 2.5 GHz, 1 thread"
+
+
+def plot_texts(plot):
+    import re
+
+    return set(re.findall(r">([^<>]+)</text>", plot.svg))
+
+
+@pytest.fixture(scope="module")
+def section():
+    made = [make.record(make.run(model, seed=seed)) for model in make.MODELS for seed in range(2)]
+    made.append(make.record(make.run("tanh", seed=2), status="diverged"))
+    return sections(entries(*made))[0]
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (lambda s: learning.learning(s, LOOKS), {"epoch", "validation accuracy (%)"}),
+        (
+            lambda s: learning.against_seconds(s, LOOKS, "Example CPU 2.5 GHz, 1 thread"),
+            {"training seconds (mean over seeds)"},
+        ),
+        (lambda s: learning.costs(s, LOOKS), {"trained parameters", "training seconds a run", "test accuracy (%)"}),
+        (lambda s: gradients.profiles(s, LOOKS), {"time step t", "norm of dL/dh at step t", "before training"}),
+        (lambda s: gradients.norms(s, LOOKS), {"total gradient norm", "epoch"}),
+    ],
+)
+def test_figures_show_every_model_and_name_their_axes(section, draw, words):
+    with style.drawing():
+        plot = draw(section)
+    texts = plot_texts(plot)
+    assert words <= texts
+    assert {wording.model_title(model) for model in make.MODELS} <= texts
+    assert "data=mnist" in plot.caption
+    for look in LOOKS.values():
+        assert look.colour in plot.svg
+
+
+def test_looks_are_told_apart_by_colour_and_by_marker():
+    looks = list(style.looks([*make.MODELS, "my.pkg:A", "my.pkg:B"]).values())
+    assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == 9
+
+
+def test_a_models_colour_does_not_depend_on_who_else_is_there():
+    assert style.looks(["cornn"])["cornn"] == style.looks(["lstm", "cornn", "x:Y"])["cornn"]
+
+
+def test_figures_without_their_data_are_left_out():
+    made = make.record()
+    for row in made["curve"]:
+        row["valid"] = row["test"] = None
+    made["profiles"], made["metrics"]["valid"] = [], None
+    section = sections(entries(made))[0]
+    with style.drawing():
+        assert learning.learning(section, LOOKS) is None
+        assert learning.against_seconds(section, LOOKS, MACHINE) is None
+        assert gradients.profiles(section, LOOKS) is None
+
+
+def test_underflowed_gradients_leave_a_gap_not_a_warning():
+    rows = np.array([[1.0, 0.0, 4.0], [4.0, 1.0, 1.0]])
+    got = gradients.geometric_mean(rows)
+    assert got[[0, 2]].tolist() == [2.0, 2.0] and math.isnan(got[1])
+
+
+def test_steps_are_kept_apart_by_engine_machine_and_sharing():
+    made = [
+        make.record(make.run(seed=0)),
+        make.record(make.run(seed=1), engine="native"),
+        make.record(make.run(seed=2), engine="native", shared_device=True),
+        make.record(make.run(seed=3), cpu="Another CPU"),
+    ]
+    rows = steps.step_rows(sections(entries(*made)))
+    assert [(row["engine"], row["machine"][:7], row["shared"]) for row in rows] == [
+        ("fused", "Another", False),
+        ("fused", "Example", False),
+        ("native", "Example", False),
+        ("native", "Example", True),
+    ]
+
+
+def test_the_papers_figures_come_from_the_right_records():
+    made = [make.record(make.run("cornn", task)) for task in ("adding", "adding-2000", "adding-5000", "psmnist")]
+    made += [make.record(make.run("lstm", "psmnist", recipe={"hidden_size": 256}))]
+    hand = dict.fromkeys(("epochs", "epsilon", "gamma"), "set: on the command line")
+    for epsilon in (2.0, 8.0):
+        for gamma in (0.5, 4.0):
+            run = make.run("cornn", "noisy_cifar", recipe={"epsilon": epsilon, "gamma": gamma})
+            made.append(make.record(run, sources=hand))
+    found = sections(entries(*made))
+    with style.drawing():
+        adding = paper.adding(found, LOOKS)
+        units = paper.psmnist_128(found, LOOKS)
+        (ablation,) = paper.ablations(found)
+        assumption = paper.assumption(found)
+    assert {"T = 500", "T = 2,000", "T = 5,000"} <= plot_texts(adding)
+    assert "coRNN, 12 epochs" in plot_texts(units) and "LSTM, 12 epochs" not in plot_texts(units)
+    assert {"2", "8", "0.5", "4"} <= plot_texts(ablation)
+    assert "psmnist (data=mnist), n=1" in plot_texts(assumption)
+    assert not any("noisy_cifar" in text for text in plot_texts(assumption))
+    assert paper.ablations(found[:1]) == [] and paper.adding([], LOOKS) is None
+
+
+def test_a_figure_made_for_a_page_has_its_own_ids_and_variables(section):
+    with style.drawing():
+        plot = learning.learning(section, LOOKS)
+    text = style.inline(plot.svg, name="here", label='a "label"', colours={"#0072b2": "--model-cornn"})
+    import re
+
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert ids and all(name.startswith("here-") for name in ids)
+    for target in re.findall(r'url\(#([^)]+)\)|xlink:href="#([^"]+)"', text):
+        assert "".join(target) in ids
+    assert "var(--model-cornn, #0072b2)" in text and 'aria-label="a &#34;label&#34;"' in text
+    assert "<image" not in text and "http://www.w3.org" in text
+
+
+# ---- files beside the records
+
+
+def speed(**changes):
+    row = {"shape": "s", "task": "t", "model": "cornn", "engine": "fused", "threads": 1}
+    row |= {"step_ms": {"median": 1.0, "q25": 1.0, "q75": 1.0, "n": 3}, "ratio_to_loop": None, "gemm_ms": None}
+    return {"schema": 1, "date": "d", "machine": {}, "command": "c", "rows": [row]} | changes
+
+
+def theory(**changes):
+    series = [{"label": "a", "x": [1, 2], "y": [1.0, None]}]
+    texts = dict.fromkeys(("title", "command", "date", "x_label", "y_label", "finding"), "x")
+    return (
+        {"schema": 1, "check": "energy", "machine": {}, "series": series, "log_y": False, "bound": None}
+        | texts
+        | changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("check", "values", "words"),
+    [
+        (inputs.speed, speed(schema=2), "wanted 1, got 2"),
+        (inputs.speed, speed(rows=None), "rows"),
+        (inputs.speed, speed(rows=[{}]), "rows[0].shape"),
+        (inputs.speed, speed(rows=[speed()["rows"][0] | {"ratio_to_loop": "2"}]), "rows[0].ratio_to_loop"),
+        (inputs.speed, [], "got 'list'"),
+        (inputs.theory, theory(check="other"), "check: wanted one of"),
+        (inputs.theory, theory(series=[]), "series"),
+        (inputs.theory, theory(series=[{"label": "a", "x": [1], "y": [1, 2]}]), "wanted 1 numbers, got 2"),
+        (inputs.theory, theory(bound=[1.0]), "bound"),
+        (inputs.theory, theory(log_y=1), "log_y"),
+        (inputs.theory, theory(finding=None), "finding"),
+    ],
+)
+def test_a_bad_file_of_measurements_is_named_and_left_out(tmp_path, check, values, words):
+    (tmp_path / "bad.json").write_text(json.dumps(values))
+    (tmp_path / "broken.json").write_text("{")
+    lines = []
+    assert inputs.read(tmp_path, check, lines.append) == []
+    assert len(lines) == 2 and words in lines[0] and str(tmp_path / "bad.json") in lines[0]
+
+
+def test_good_files_of_measurements_are_taken(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(speed()))
+    assert [stem for stem, _ in inputs.read(tmp_path, inputs.speed, pytest.fail)] == ["a"]
+    one = {"label": "limit", "x": [0, 1, 2], "y": [1.0, 1.0, 2.0]}
+    assert inputs.theory(theory(bound=[one]))["bound"] == [one]
+    assert inputs.theory(theory())["bound"] == []
+
+
+# ---- what the package says about models and tasks
+
+
+def test_every_model_and_task_of_the_suite_is_described():
+    from models import MODELS
+    from tasks import TASKS
+
+    for name in MODELS:
+        about = content.model(name)
+        assert about["equations"] and about["source"] and about["link"].startswith("https://"), name
+        assert name in wording.MODEL_TITLES and name in style.LOOKS
+    for name, (_, fixed) in TASKS.items():
+        about = content.task(name)
+        assert about["protocol"] and about["summary"], name
+        assert set(about["fixed"]) == set(fixed), name
+        assert name in wording.TASK_TITLES
+
+
+def test_licences_and_citations_are_those_of_the_data_table():
+    from tasks.sources import SOURCES
+
+    named = {item["key"]: item for task in wording.TASK_TITLES for item in content.task(task)["data"]}
+    assert set(named) == set(SOURCES)
+    for key, item in named.items():
+        source = SOURCES[key]
+        assert (item["title"], item["licence"], item["citation"]) == (source.title, source.licence, source.citation)
+
+
+def test_described_diagnostics_are_those_of_the_models():
+    import torch
+
+    from models import MODELS, build
+
+    for name in MODELS:
+        model = build(name, input_size=1, hidden_size=4)
+        torch.manual_seed(0)
+        assert list(content.model(name)["diagnostics"]) == list(model.diagnostics()), name
+
+
+def test_equations_are_html_without_markup_from_outside():
+    assert str(content.equation("h_t = W^⊤ x_{t-1} < 1")) == (
+        "<var>h</var><sub><var>t</var></sub> = <var>W</var><sup>⊤</sup> <var>x</var><sub><var>t</var>−1</sub> &lt; 1"
+    )
+
+
+def test_content_files_hold_known_keys_only():
+    kinds = {
+        "models": "title name summary equations symbols initialisation source link blocks diagnostics",
+        "tasks": "title summary protocol fixed target published_note data findings",
+    }
+    for kind, known in kinds.items():
+        for file in files("suite.report").joinpath("content", kind).iterdir():
+            assert set(tomllib.loads(file.read_text(encoding="utf-8"))) <= set(known.split()), file
+
+
+def test_formats_of_the_command_are_those_of_the_tables():
+    from suite.report.__main__ import FORMATS as COMMAND
+
+    assert COMMAND == FORMATS

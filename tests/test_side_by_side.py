@@ -1,0 +1,121 @@
+"""Seeds side by side in one process: each seed's curve, record and checkpoint as if it had run alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models import MODELS
+from suite.plan import Request, expand
+from suite.work.group import run_job
+from suite.work.job import Finished, Job, Progress, Settings, Stopped
+
+SETTINGS = Settings(engine="fused")
+TASK = "tests.plugins.tiny:Parity"
+
+
+def planned(model, **changes):
+    sets = ((None, "hidden_size", 8), (None, "batch_size", 16), *changes.pop("sets", ()))
+    return expand(
+        Request(**{"models": (model,), "tasks": (TASK,), "epochs": 3, "seeds": (0, 1, 2), "sets": sets, **changes})
+    )
+
+
+def train(runs, tmp_path, *, settings=SETTINGS, stop=lambda: False):
+    seen = []
+    paths = tuple(str(tmp_path / f"{p.run.seed}.pt") for p in runs)
+    run_job(Job(tuple(p.run for p in runs), runs[0].sources, settings, paths), seen.append, stop)
+    return seen
+
+
+def records(seen):
+    return {e.record["run"]["seed"]: e.record for e in seen if isinstance(e, Finished)}
+
+
+def assert_same_curve(a, b, tolerance=2e-3):
+    assert [row["steps"] for row in a["curve"]] == [row["steps"] for row in b["curve"]]
+    for mine, other in zip(a["curve"], b["curve"]):
+        for key in ("train_loss", "valid_loss", "test_loss", "lr"):
+            assert mine[key] == pytest.approx(other[key], rel=tolerance), key
+        assert mine["grad_norm"] == pytest.approx(other["grad_norm"], rel=tolerance)
+
+
+@pytest.mark.parametrize("engine", ["fused", "auto"])
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_curves_are_those_of_single_runs(model, engine, tmp_path):
+    runs, settings = planned(model), Settings(engine=engine)
+    together = records(train(runs, tmp_path, settings=settings))
+    assert set(together) == {0, 1, 2}
+    for one in runs:
+        alone = records(train([one], tmp_path, settings=settings))[one.run.seed]
+        assert alone["where"]["seeds_together"] == 1 and together[one.run.seed]["where"]["seeds_together"] == 3
+        assert alone["id"] == together[one.run.seed]["id"]
+        assert_same_curve(together[one.run.seed], alone)
+
+
+@pytest.mark.parametrize(
+    "sets", [((None, "clip_norm", 0.01),), ((None, "optimizer", "rmsprop"),), ((None, "lr_drop_epoch", 1),)]
+)
+def test_clipping_and_optimisers_are_each_seeds_own(sets, tmp_path):
+    runs = planned("cornn", sets=sets)
+    together = records(train(runs, tmp_path))
+    for one in runs:
+        assert_same_curve(together[one.run.seed], records(train([one], tmp_path))[one.run.seed])
+
+
+def test_a_plain_torch_model_goes_side_by_side_too(tmp_path):
+    runs = planned("tests.plugins.tiny:Leaky")
+    together = records(train(runs, tmp_path, settings=Settings()))
+    assert_same_curve(together[1], records(train([runs[1]], tmp_path, settings=Settings()))[1])
+
+
+def test_what_vmap_refuses_goes_one_by_one_and_says_so(tmp_path, capsys):
+    runs = planned("lstm")
+    seen = train(runs, tmp_path, settings=Settings(engine="torch"))
+    assert "seeds go one by one" in capsys.readouterr().err
+    assert {r["where"]["engine"] for r in records(seen).values()} == {"torch"}
+    assert len(records(seen)) == 3
+
+
+def test_one_diverging_seed_leaves_the_others_alone(tmp_path, monkeypatch):
+    runs = planned("cornn", epochs=4)
+    from suite.work import group
+
+    build = group.build_model
+
+    def poisoned(run, task, *, engine):
+        model = build(run, task, engine=engine)
+        if run.seed == 1:
+            with torch.no_grad():
+                model.readout.weight.fill_(float("inf"))
+        return model
+
+    monkeypatch.setattr(group, "build_model", poisoned)
+    together = records(train(runs, tmp_path))
+    assert {s: r["status"] for s, r in together.items()} == {0: "done", 1: "diverged", 2: "done"}
+    assert_same_curve(together[2], records(train([runs[2]], tmp_path))[2])
+
+
+def test_a_stopped_group_goes_on_together_or_alone(tmp_path):
+    runs = planned("cornn", epochs=4)
+    whole = records(train(runs, tmp_path / "a"))
+    seen: list = []
+
+    def stop():
+        return sum(isinstance(e, Progress) and e.kind == "epoch" for e in seen) >= 6
+
+    paths = tuple(str(tmp_path / f"{p.run.seed}.pt") for p in runs)
+    run_job(Job(tuple(p.run for p in runs), runs[0].sources, SETTINGS, paths), seen.append, stop)
+    assert sum(isinstance(e, Stopped) for e in seen) == 3
+    alone = records(train([runs[2]], tmp_path))[2]
+    assert alone["where"]["resumed"] == 1
+    assert_same_curve(alone, whole[2])
+    rest = records(train(runs[:2], tmp_path))
+    for seed in (0, 1):
+        assert_same_curve(rest[seed], whole[seed], tolerance=1e-5)
+
+
+def test_no_seed_of_a_group_is_compared_with_itself(tmp_path):
+    """The curves of different seeds differ: the tests above compare what they say."""
+    together = records(train(planned("cornn"), tmp_path))
+    assert together[0]["curve"][0]["train_loss"] != together[1]["curve"][0]["train_loss"]

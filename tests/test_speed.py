@@ -1,0 +1,149 @@
+"""suite.speed: what it measures is equal, the table, the stored file, the gate."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from models import MODELS
+from suite import speed
+from suite.benchmark import contenders, overhead, session, table
+from suite.benchmark.contenders import LOOP, Step
+from suite.benchmark.shapes import SHAPES, Shape, batch
+from suite.benchmark.timing import Timing, interleaved
+from suite.report import inputs
+
+CPU = torch.device("cpu")
+TINY = Shape("tiny", "psmnist", 6, 4, 2, 5, 3, "classes")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("model", MODELS)
+def test_all_contenders_compute_the_same(model, shape):
+    from dataclasses import replace
+
+    short = replace(SHAPES[shape], T=5, B=3, H=8)
+    engines = [LOOP, "reference", "fused"] + (["torch"] if model in ("lstm", "tanh") else [])
+    steps = {engine: Step(model, engine, short, CPU) for engine in engines}
+    contenders.check_equal(steps)
+    losses = {engine: step() for engine, step in steps.items()}
+    assert max(losses.values()) - min(losses.values()) < 1e-4 * max(losses.values())
+    gradients = [
+        {n.replace("recurrence.model.", "recurrence."): p.grad for n, p in step.model.named_parameters()}
+        for step in steps.values()
+    ]
+    for other in gradients[1:]:
+        for n, g in gradients[0].items():
+            torch.testing.assert_close(other[n], g, rtol=1e-3, atol=1e-5)
+
+
+def test_what_differs_is_not_timed():
+    steps = {engine: Step("cornn", engine, TINY, CPU) for engine in (LOOP, "fused")}
+    steps["fused"].model.recurrence.dt = 0.3
+    with pytest.raises(RuntimeError, match="they do not compute the same"):
+        contenders.check_equal(steps)
+
+
+def test_shapes_are_those_of_the_tasks():
+    wanted = {
+        "psmnist": (784, 120, 1, 128), "psmnist-256": (784, 120, 1, 256), "adding": (500, 50, 2, 128),
+        "adding-2000": (2000, 50, 2, 128), "har2": (128, 64, 9, 64), "imdb": (1100, 64, 100, 128),
+        "noisy_cifar": (1000, 100, 96, 128),
+    }  # fmt: skip
+    assert {name: (s.T, s.B, s.I, s.H) for name, s in SHAPES.items()} == wanted
+    x, _ = batch(SHAPES["imdb"].small(), CPU)
+    assert x.requires_grad and x.shape == (64, 137, 100)
+
+
+def test_calls_are_interleaved_and_another_goes_first_each_time():
+    order = []
+    times = interleaved({n: lambda n=n: order.append(n) for n in "abc"}, seconds=0.0, least=3, warm=1)
+    assert "".join(order) == "abc" + "abc" + "bca" + "cab"
+    assert all(t.n == 3 for t in times.values())
+
+
+def test_quartiles():
+    assert Timing.of([0.001, 0.002, 0.003, 0.004, 0.005]) == Timing(3.0, 2.0, 4.0, 5)
+    assert Timing.of([0.002]) == Timing(2.0, 2.0, 2.0, 1)
+
+
+def rows(**ratios) -> list[table.Row]:
+    step = Timing(10.0, 9.0, 12.5, 7)
+    out = [session.row(SHAPES["psmnist-256"], "antisymmetric-gated", e, 1, step, step, step) for e in ratios]
+    return [{**row, "ratio_to_loop": ratio} for row, ratio in zip(out, ratios.values())]
+
+
+def test_the_table_is_at_most_80_columns_wide():
+    wide = [{**row, "step_ms": Timing(12345.6, 11111.1, 22222.2, 5).plain()} for row in rows(reference=12.34)]
+    assert all(len(line) <= 80 for line in table.lines(rows(fused=2.0, native=None) + wide))
+
+
+def test_only_ratios_at_one_thread_are_gated():
+    before = rows(fused=2.0, native=3.0)
+    assert table.regressions(rows(fused=1.7, native=2.5), before, tolerance=0.2) == []
+    (line,) = table.regressions(rows(fused=1.5, native=2.5), before, tolerance=0.2)
+    assert line.startswith("psmnist-256 antisymmetric-gated fused: 1.50 times the loop")
+    two = [{**row, "threads": 2} for row in rows(fused=0.1)]
+    assert table.regressions(two, [{**row, "threads": 2} for row in before], tolerance=0.2) == []
+    assert table.compared(rows(fused=1.0, other=1.0), before) == 1
+
+
+SMALL = ["--shapes", "har2", "--models", "tanh", "--engines", "loop,fused", "--threads", "1", "--seconds", "0.2"]
+
+
+def test_a_run_stores_what_the_report_reads_and_the_gate_compares_with_it(tmp_path, capsys):
+    folder = ["--results-dir", str(tmp_path)]
+    assert speed.main([*SMALL, *folder, "--gate"]) == 2
+    assert "no baseline for this processor" in capsys.readouterr().err
+    assert speed.main([*SMALL, *folder, "--save-baseline"]) == 0
+    out = capsys.readouterr().out
+    assert "har2" in out and "fused" in out and all(len(line) <= 80 for line in out.splitlines())
+    warnings: list[str] = []
+    assert len(inputs.read(tmp_path / "speed", inputs.speed, warnings.append)) == 1 and not warnings
+    (baseline,) = (tmp_path / "speed" / "baselines").glob("*.json")
+    content = json.loads(baseline.read_text())
+    assert [row["engine"] for row in content["rows"]] == ["loop", "fused"]
+    assert content["rows"][1]["ratio_to_loop"] > 0 and content["rows"][1]["gemm_ms"] > 0
+    assert content["rows"][1]["step_ms"]["n"] >= 5
+
+    content["rows"][1]["ratio_to_loop"] /= 10
+    baseline.write_text(json.dumps(content))
+    assert speed.main([*SMALL, *folder, "--gate", "--json"]) == 0
+    done = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["engine"] for row in done] == ["loop", "fused"]
+
+    content["rows"][1]["ratio_to_loop"] *= 1000
+    baseline.write_text(json.dumps(content))
+    assert speed.main([*SMALL, *folder, "--gate"]) == 3
+    assert "regression: har2 tanh fused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--shapes", "hra2"], "did you mean har2"),
+        (["--models", "cornnn"], "did you mean cornn"),
+        (["--engines", "natve"], "did you mean native"),
+        (["--threads", "0"], "--threads: wanted whole numbers >= 1"),
+        (["--device", "tpu"], "--device"),
+        (["--clock", "cpu", "--threads", "2"], "--clock cpu: processor time"),
+        (["--tolerance", "2"], r"--tolerance: wanted a fraction"),
+        (["--engines", "torch", "--models", "cornn", "--shapes", "har2"], "nothing was measured"),
+    ],
+)
+def test_bad_input_is_one_line(options, message, capsys, tmp_path):
+    assert speed.main([*options, "--results-dir", str(tmp_path)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert message.replace("\\", "") in lines[-1]
+
+
+def test_the_runners_share_is_measured_in_pairs(monkeypatch):
+    monkeypatch.setattr(overhead, "SHAPE", Shape("psmnist", "psmnist", 784, 120, 1, 8, 10, "classes"))
+    row = overhead.overhead_row(seconds=7.0, say=lambda _: None)
+    assert row["engine"] == "runner" and row["threads"] == 1
+    assert row["step_ms"]["n"] == row["bare_ms"]["n"] >= 20
+    assert math.isfinite(row["runner_overhead"])  # its size is a measurement, not a test's: the machine may be busy
+    assert "median of" in row["note"]

@@ -1,0 +1,383 @@
+"""The store: writing in one piece, once; claims of several drivers; merge; checkpoints."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suite import files, merge
+from suite.errors import CannotWrite
+from suite.files import machine, process_start, write_atomic, write_new
+from suite.record import RecordError, dumps, load
+from suite.store import Store, safe_name
+from suite.work import checkpoint, claims
+from suite.work.claims import Claim, Claims
+from suite.work.job import Job, Settings
+from suite.work.records import failure
+from tests.harness.grids import planned, undisturbed
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    runs = planned("tests.plugins.tiny:Leaky", seeds=(0,), epochs=2)
+    return undisturbed(runs, tmp_path_factory.mktemp("whole"))[runs[0].run.id]
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("write", [write_atomic, write_new])
+@pytest.mark.parametrize("step", ["open", "fsync", "link", "replace", "mkdir"])
+def test_a_write_that_fails_anywhere_leaves_all_or_nothing(tmp_path, monkeypatch, write, step):
+    path = tmp_path / "a" / "b" / "file"
+
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if step in ("fsync", "link"):
+        monkeypatch.setattr(os, step, full)
+    else:
+        monkeypatch.setattr(Path, step, full)
+    touched = {"open": True, "fsync": True, "mkdir": True, "link": write is write_new, "replace": write is write_atomic}
+    if touched[step]:
+        with pytest.raises(CannotWrite, match=r"cannot write .*: No space left on device"):
+            write(path, "text")
+        monkeypatch.undo()
+        assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+    else:
+        write(path, "text")
+        assert path.read_text() == "text"
+
+
+def test_a_new_file_keeps_what_is_there(tmp_path):
+    path = tmp_path / "file"
+    assert write_new(path, "first") and not write_new(path, "second")
+    assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
+    write_atomic(path, b"third")
+    assert path.read_text() == "third"
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP])
+def test_without_hard_links_names_are_still_kept(tmp_path, monkeypatch, code):
+    def no_links(*args):
+        raise OSError(code, "no")
+
+    monkeypatch.setattr(os, "link", no_links)
+    test_a_new_file_keeps_what_is_there(tmp_path)
+
+
+def test_of_many_writers_of_one_name_one_wins(tmp_path):
+    path, wins = tmp_path / "file", []
+    start = threading.Barrier(8)
+
+    def race(k):
+        start.wait()
+        if write_new(path, str(k)):
+            wins.append(k)
+
+    threads = [threading.Thread(target=race, args=(k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(wins) == 1 and path.read_text() == str(wins[0]) and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_knows_no_fsync_is_good_enough(tmp_path, monkeypatch):
+    plain = os.fsync
+
+    def only_files(handle):
+        if os.path.isdir(f"/proc/self/fd/{handle}"):  # noqa: PTH112
+            raise OSError(errno.EINVAL, "Invalid argument")
+        plain(handle)
+
+    monkeypatch.setattr(os, "fsync", only_files)
+    write_atomic(tmp_path / "a" / "file", "text")
+    assert (tmp_path / "a" / "file").read_text() == "text"
+
+
+@given(st.text(max_size=300))
+def test_no_name_climbs_out_of_its_folder(name):
+    plain = safe_name(name)
+    assert Path("folder", plain).parent == Path("folder") and not plain.startswith(".")
+    assert len(plain.encode()) <= 80 and "/" not in plain and "\0" not in plain
+    assert safe_name(plain) == plain
+
+
+def test_processes_are_known_by_number_and_start():
+    assert process_start(os.getpid()) == process_start(os.getpid()) != ""
+    child = subprocess.Popen(["true"])
+    end = time.monotonic() + 10
+    while process_start(child.pid) is not None:  # a zombie, until it is waited for
+        assert time.monotonic() < end
+    child.wait()
+    assert process_start(child.pid) is None
+    assert machine() == machine() and len(machine()) == 8
+
+
+# ---- claims ----------------------------------------------------------------------------------------------------------
+
+
+def gone() -> Claim:
+    """The claim of a process of this machine that has ended."""
+    child = subprocess.Popen(["true"])
+    child.wait()
+    return replace(Claim.mine(), pid=child.pid)
+
+
+def put(path: Path, claim: Claim, *, age: float = 0.0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(claim)))
+    os.utime(path, (time.time() - age, time.time() - age))
+
+
+def test_a_run_has_one_claim_until_it_is_given_back(tmp_path):
+    with Claims(tmp_path) as one, Claims(tmp_path) as two:
+        assert one.take("a") and not two.take("a") and two.take("b")
+        two.release(["a"])  # not its own
+        assert not two.take("a")
+        one.release(["a"])
+        assert two.take("a") and not one.take("a")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_claim_of_a_dead_process_is_void_at_once(tmp_path):
+    put(tmp_path / "a.claim", gone())
+    with Claims(tmp_path) as mine:
+        assert mine.take("a")
+
+
+def test_a_process_number_that_is_used_again_is_another_process(tmp_path):
+    put(tmp_path / "a.claim", replace(Claim.mine(), start="1"))
+    with Claims(tmp_path) as mine:
+        assert mine.take("a")
+
+
+@pytest.mark.parametrize(("age", "free"), [(10.0, False), (1000.0, True)])
+def test_another_machines_claim_is_void_without_a_heartbeat(tmp_path, age, free):
+    put(tmp_path / "a.claim", replace(gone(), machine="00000000"), age=age)
+    with Claims(tmp_path) as mine:
+        assert mine.take("a") is free
+
+
+def test_a_living_driver_keeps_its_claims_fresh(tmp_path):
+    with Claims(tmp_path, beat=0.02) as mine:
+        assert mine.take("a")
+        os.utime(tmp_path / "a.claim", (1, 1))
+        end = time.monotonic() + 10
+        while (tmp_path / "a.claim").stat().st_mtime < 100:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"token": 1}', '{"token":"x","machine":"y","pid":"z","start":""}'])
+def test_a_damaged_claim_holds_until_it_is_old(tmp_path, text):
+    path = tmp_path / "a.claim"
+    path.write_text(text)
+    with Claims(tmp_path) as mine:
+        assert not mine.take("a")
+        os.utime(path, (1, 1))
+        assert mine.take("a")
+
+
+def test_of_many_drivers_that_see_a_void_claim_one_gets_it(tmp_path):
+    for round_ in range(20):
+        name = f"run{round_}"
+        put(tmp_path / f"{name}.claim", gone())
+        drivers = [Claims(tmp_path) for _ in range(6)]
+        start, wins = threading.Barrier(6), []
+
+        def race(driver, start=start, wins=wins, name=name):
+            start.wait()
+            if driver.take(name):
+                wins.append(driver)
+
+        threads = [threading.Thread(target=race, args=(driver,)) for driver in drivers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(wins) <= 1
+        if not wins:  # whoever had the right lost it to nobody: the next look gets the claim
+            assert any(driver.take(name) for driver in drivers)
+        found = claims.read(tmp_path / f"{name}.claim")
+        assert found in [driver.claim for driver in drivers]
+
+
+def test_claims_and_rights_of_dead_drivers_are_swept(tmp_path):
+    put(tmp_path / "a.claim", gone())
+    put(tmp_path / ".a.0123456789abcdef.void", gone())
+    put(tmp_path / "b.claim", Claim.mine())
+    with Claims(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == ["b.claim"]
+
+
+# ---- merge -----------------------------------------------------------------------------------------------------------
+
+
+def results(root: Path, record: dict, **changes) -> Store:
+    store = Store(root)
+    store.put({**record, **changes})
+    return store
+
+
+def test_merge_takes_records_over_byte_for_byte(tmp_path, record, capsys):
+    source = results(tmp_path / "a", record)
+    (path,) = source.paths()
+    path.write_text(path.read_text() + "\n")  # written by another version, say
+    assert merge.main([str(tmp_path / "a"), "--results-dir", str(tmp_path / "b")]) == 0
+    assert "1 new" in capsys.readouterr().err
+    (copy,) = Store(tmp_path / "b").paths()
+    assert copy.read_bytes() == path.read_bytes()
+    assert merge.main([str(tmp_path / "a"), "--results-dir", str(tmp_path / "b")]) == 0
+    assert "1 same" in capsys.readouterr().err
+
+
+def test_merge_keeps_both_of_a_conflict_and_tells(tmp_path, record, capsys):
+    results(tmp_path / "a", record, seconds={**record["seconds"], "train": 5.0})
+    ours = results(tmp_path / "b", record)
+    for result in ("conflict", "same"):
+        assert merge.main([str(tmp_path / "a"), "--results-dir", str(tmp_path / "b"), "--json"]) == 0
+        (row,) = map(json.loads, capsys.readouterr().out.splitlines())
+        assert row["result"] == result and "conflicts" in row["path"]
+    (kept,) = ours.conflict_paths()
+    assert load(kept)["seconds"]["train"] == 5.0 and load(next(ours.paths())) == record
+    assert merge.main([str(tmp_path / "b"), "--results-dir", str(tmp_path / "c")]) == 0  # conflicts travel on
+    assert "1 conflict, 1 new" in capsys.readouterr().err
+
+
+def test_merge_leaves_out_what_is_no_record_and_says_so(tmp_path, record, capsys):
+    source = results(tmp_path / "a", record)
+    (path,) = source.paths()
+    path.with_name("seed1-000000000000.json").write_text("{")
+    assert merge.main([str(tmp_path / "a"), "--results-dir", str(tmp_path / "b")]) == 1
+    said = capsys.readouterr().err
+    assert f"left out: {path.with_name('seed1-000000000000.json')}" in said and "1 broken, 1 new" in said
+
+
+def test_merge_takes_failures_too(tmp_path):
+    (one,) = planned(seeds=(0,))
+    job = Job((one.run,), one.sources, Settings(), ("none",))
+    for text in ("first", "second"):
+        Store(tmp_path / "a").put(failure(one.run, job, text, "now"))
+    assert merge.main([str(tmp_path / "a"), "--results-dir", str(tmp_path / "b")]) == 0
+    assert [load(p)["error"]["message"] for p in Store(tmp_path / "b").failures(one.run)] == ["first", "second"]
+    assert Store(tmp_path / "b").state(one.run) == "failed"
+
+
+@pytest.mark.parametrize("name", ["..", "../../../etc", "/abs", "a/../../b", ".hidden"])
+def test_merge_writes_nothing_outside(tmp_path, record, name):
+    run = replace(planned("tests.plugins.tiny:Leaky", seeds=(0,))[0].run, model=name, task=name)
+    source = tmp_path / "in" / "a" / "records" / "m" / "t" / "seed0-x.json"
+    source.parent.mkdir(parents=True)
+    source.write_text(dumps({**record, "run": run.identity(), "id": run.id}))
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert merge.main([str(tmp_path / "in" / "a"), "--results-dir", str(tmp_path / "out" / "b")]) == 0
+    (new,) = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    assert new.resolve().is_relative_to(tmp_path / "out" / "b" / "records") and new.name == f"seed0-{run.id}.json"
+
+
+def test_merge_wants_a_results_folder(tmp_path, capsys):
+    assert merge.main([str(tmp_path), "--results-dir", str(tmp_path / "b")]) == 2
+    said = capsys.readouterr().err
+    assert "wanted a results folder" in said and len(said.splitlines()) == 1
+    (tmp_path / "records").mkdir()
+    (tmp_path / "file").write_text("")
+    assert merge.main([str(tmp_path), "--results-dir", str(tmp_path / "file")]) == 5
+
+
+def test_a_record_that_json_cannot_hold_is_refused(record):
+    with pytest.raises(RecordError, match="no record may have"):
+        dumps({**record, "where": {**record["where"], "data": {"x": float("inf")}}})
+
+
+# ---- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "c.pt"
+    checkpoint.save(path, "a run", {"weights": torch.arange(100.0), "best": {"valid": 0.5}})
+    return path
+
+
+def test_a_checkpoint_comes_back(saved):
+    state, trouble = checkpoint.load(saved, "a run")
+    assert trouble == "" and torch.equal(state["weights"], torch.arange(100.0)) and state["best"] == {"valid": 0.5}
+    assert checkpoint.load(saved.with_name("none"), "a run") == (None, "")
+    assert "of another run" in checkpoint.load(saved, "another")[1]
+
+
+@given(st.data())
+def test_a_damaged_checkpoint_is_never_taken(data):
+    buffer = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp") / f"rnnbench-test-{os.getpid()}.pt"
+    try:
+        checkpoint.save(buffer, "a run", {"weights": torch.arange(100.0)})
+        whole = bytearray(buffer.read_bytes())
+        if data.draw(st.booleans()):
+            damaged = whole[: data.draw(st.integers(0, len(whole) - 1))]
+        else:
+            place = data.draw(st.integers(0, len(whole) - 1))
+            damaged = bytearray(whole)
+            damaged[place] ^= data.draw(st.integers(1, 255))
+        buffer.write_bytes(damaged)
+        state, trouble = checkpoint.load(buffer, "a run")
+        assert state is None and "the run starts anew" in trouble and len(trouble.splitlines()) == 1
+    finally:
+        buffer.unlink(missing_ok=True)
+
+
+class Evil:
+    def __reduce__(self):
+        return (os.system, ("touch /tmp/rnnbench-was-here",))
+
+
+def test_a_checkpoint_that_would_run_code_is_not_loaded(tmp_path, saved):
+    import hashlib
+
+    head = saved.read_bytes().splitlines(keepends=True)[0]
+    for body in (pickle.dumps(Evil()), _saved(Evil())):
+        saved.write_bytes(head + hashlib.sha256(body).hexdigest().encode() + body)
+        state, trouble = checkpoint.load(saved, "a run")
+        assert state is None and "cannot be read (" in trouble
+    assert not Path("/tmp/rnnbench-was-here").exists()
+
+
+def _saved(value: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def test_a_checkpoint_that_does_not_fit_starts_the_run_anew(tmp_path, capsys, record):
+    """A class that was changed without raising its version."""
+    from suite.work.group import run_job
+
+    runs = planned("tests.plugins.tiny:Leaky", seeds=(0,), epochs=2)
+    path = tmp_path / "c.pt"
+    for state in ({"model": {"nothing": torch.zeros(1)}}, {}, {"model": 3, "optimizer": None}):
+        checkpoint.save(path, runs[0].run.id, state)
+        events: list = []
+        run_job(Job((runs[0].run,), runs[0].sources, Settings(), (str(path),)), events.append)
+        assert events[-1].record["status"] == "done" and events[-1].record["where"]["resumed"] == 0
+        assert "does not fit" in capsys.readouterr().err
+        assert events[-1].record["metrics"] == record["metrics"]
+
+
+def test_files_imports_nothing_heavy():
+    code = "import sys, suite.files, suite.merge, suite.store; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(files.__file__).parent.parent)

@@ -1,0 +1,202 @@
+"""The training loop and the driver on a third-party model and task: selection, divergence, resumption, records."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from suite.plan import Request, expand
+from suite.record import load, validate
+from suite.store import Store
+from suite.work import checkpoint
+from suite.work.driver import run_grid
+from suite.work.group import build_model, build_task, run_job
+from suite.work.inline import InlineExecutor
+from suite.work.job import Finished, Job, Progress, Settings, Stopped
+
+MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"
+
+
+def planned(**changes):
+    request = {"models": (MODEL,), "tasks": (TASK,), "epochs": 3, "sets": ((None, "hidden_size", 8),), **changes}
+    return expand(Request(**request))
+
+
+def events(one, tmp_path, *, stop_after=None, settings=None):
+    seen = []
+    job = Job((one.run,), one.sources, settings or Settings(), (str(tmp_path / "c.pt"),))
+
+    def stop():
+        return stop_after is not None and sum(isinstance(e, Progress) and e.kind == "epoch" for e in seen) >= stop_after
+
+    run_job(job, seen.append, stop)
+    return seen
+
+
+def record(one, tmp_path, **options):
+    last = events(one, tmp_path, **options)[-1]
+    assert isinstance(last, Finished), last
+    return last.record
+
+
+def stripped(curve):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in curve]
+
+
+def test_a_record_is_valid_and_selects_at_best_validation(tmp_path):
+    (one,) = planned()
+    r = validate(json.loads(json.dumps(record(one, tmp_path))))
+    assert r["status"] == "done" and r["stop_reason"] == "budget"
+    best = max(r["curve"], key=lambda row: (row["valid"], -row["epoch"]))
+    assert r["metrics"]["best_epoch"] == best["epoch"]
+    assert r["metrics"]["test"] == best["test"]
+    assert r["metrics"]["test_last"] == r["curve"][-1]["test"]
+    assert [row["steps"] for row in r["curve"]] == [2, 4, 6]
+    assert all(len(row["grad_norm"]) == 5 for row in r["curve"])
+    assert r["where"]["engine"] == "reference" and r["where"]["data"] == {"data": "parity (made up)"}
+
+
+@pytest.mark.parametrize("model", ["cornn", "lstm", "exprnn"])
+def test_same_seed_same_curve_another_seed_another(model, tmp_path):
+    (a, b) = planned(models=(model,), seeds=(0, 1))
+    settings = Settings(engine="fused")
+    first, again, other = (record(p, tmp_path, settings=settings) for p in (a, a, b))
+    assert stripped(first["curve"]) == stripped(again["curve"])
+    assert first["profiles"] == again["profiles"] and first["profiles"]
+    assert stripped(first["curve"]) != stripped(other["curve"])
+
+
+@pytest.mark.parametrize("model", ["cornn", MODEL])
+def test_a_stopped_run_goes_on_with_the_same_curve(model, tmp_path):
+    (one,) = planned(models=(model,), epochs=5)
+    settings = Settings(engine="auto" if model == MODEL else "fused")
+    whole = record(one, tmp_path, settings=settings)
+    stopped = events(one, tmp_path, stop_after=2, settings=settings)
+    assert isinstance(stopped[-1], Stopped) and (tmp_path / "c.pt").exists()
+    resumed = record(one, tmp_path, settings=settings)
+    assert stripped(resumed["curve"]) == stripped(whole["curve"])
+    assert resumed["profiles"] == whole["profiles"]
+    assert resumed["metrics"] == whole["metrics"] and resumed["where"]["resumed"] == 1
+
+
+def test_a_run_stopped_in_mid_epoch_goes_on_with_the_same_curve(tmp_path):
+    (one,) = planned(models=("cornn",), sets=((None, "hidden_size", 8), (None, "batch_size", 7)))
+    settings = Settings(engine="fused")
+    whole = record(one, tmp_path, settings=settings)
+    count = iter(range(1000))
+    seen = []
+    job = Job((one.run,), one.sources, settings, (str(tmp_path / "c.pt"),))
+    run_job(job, seen.append, lambda: next(count) == 25)
+    assert isinstance(seen[-1], Stopped)
+    state, _ = checkpoint.load(tmp_path / "c.pt", one.run.id)
+    assert state["counters"][1] not in (0, 18)  # in the middle of an epoch
+    assert stripped(record(one, tmp_path, settings=settings)["curve"]) == stripped(whole["curve"])
+
+
+def test_a_damaged_checkpoint_is_told_and_left(tmp_path, capsys):
+    (one,) = planned()
+    (tmp_path / "c.pt").write_bytes(b"PK\x03\x04 nothing")
+    assert record(one, tmp_path)["status"] == "done"
+    assert "the run starts anew" in capsys.readouterr().err
+
+
+def test_divergence_is_recorded_and_stops_early(tmp_path):
+    sets = ((None, "hidden_size", 8), (None, "lr", 1e30), (None, "rate", 1e30))
+    (one,) = planned(epochs=50, sets=sets)
+    r = validate(json.loads(json.dumps(record(one, tmp_path), allow_nan=False)))
+    assert r["status"] == "diverged" and r["stop_reason"] == "non_finite"
+    assert len(r["curve"]) < 50
+
+
+def test_the_time_budget_ends_with_one_full_evaluation(tmp_path):
+    (one,) = planned(epochs=10_000, max_seconds=0.2)
+    r = record(one, tmp_path)
+    assert r["stop_reason"] == "max_seconds"
+    assert 0.2 <= r["seconds"]["train"] < 5
+    assert r["curve"][-1]["test"] is not None
+
+
+def test_a_model_that_raises_becomes_a_failure_with_its_words(tmp_path):
+    (one,) = planned(models=("tests.plugins.broken:Raises",))
+    r = record(one, tmp_path)
+    assert r["status"] == "failed" and r["error"] == {**r["error"], "type": "RuntimeError", "message": "no luck"}
+    validate(json.loads(json.dumps(r)))
+
+
+def test_batch_larger_than_the_data_is_a_failure_in_one_line(tmp_path):
+    (one,) = planned(sets=((None, "hidden_size", 4), (None, "batch_size", 121)))
+    assert "wanted batch_size <= 120 (training examples), got 121" in record(one, tmp_path)["error"]["message"]
+
+
+def test_learning_rate_drops_and_clipping(tmp_path):
+    sets = ((None, "hidden_size", 4), (None, "lr_drop_epoch", 1), (None, "lr", 0.01), (None, "clip_norm", 1e-6))
+    (one,) = planned(sets=sets)
+    r = record(one, tmp_path)
+    assert [row["lr"] for row in r["curve"]] == pytest.approx([0.01, 0.001, 0.001])
+    assert r["curve"][0]["grad_norm"][0] > 1e-6  # recorded before clipping
+
+
+def test_initialisation_depends_on_model_and_seed_and_leaves_global_state(tmp_path):
+    (a, b) = planned(models=("cornn",), seeds=(0, 1))
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    task = build_task(a.run, None)
+    weights = [next(build_model(p.run, task, engine="fused").parameters()) for p in (a, a, b)]
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+class Quiet:
+    def begin(self, waiting, held): ...
+    def progress(self, event): ...
+    def record(self, record): ...
+    def end(self): ...
+
+
+def test_a_second_call_skips_what_is_done(tmp_path):
+    runs = planned(seeds=(0, 1))
+    store = Store(tmp_path)
+    first = run_grid(runs, store, Settings(), InlineExecutor(), Quiet())
+    assert first.counts["done"] == 2 and first.exit_code == 0
+    stamps = {p: p.stat().st_mtime_ns for p in store.paths()}
+    second = run_grid(runs, store, Settings(), InlineExecutor(), Quiet())
+    assert second.counts["skipped"] == 2 and second.counts["done"] == 0
+    assert stamps == {p: p.stat().st_mtime_ns for p in store.paths()}
+    assert [r["run"]["seed"] for r in second.records] == [0, 1]
+    assert not list(Path(tmp_path).rglob("*.tmp")) and not list((tmp_path / "checkpoints").glob("*.pt"))
+
+
+def test_failures_stand_apart_and_are_retried_only_on_request(tmp_path):
+    runs = planned(models=("tests.plugins.broken:Raises",))
+    store = Store(tmp_path)
+    assert run_grid(runs, store, Settings(), InlineExecutor(), Quiet()).exit_code == 1
+    assert not list(store.paths()) and len(list(store.failure_paths())) == 1
+    again = run_grid(runs, store, Settings(), InlineExecutor(), Quiet())
+    assert again.counts["skipped"] == 1 and again.exit_code == 1
+    run_grid(runs, store, Settings(), InlineExecutor(), Quiet(), rerun_failed=True)
+    assert len(list(store.failure_paths())) == 2
+    assert load(next(store.failure_paths()))["status"] == "failed"
+
+
+def test_profiles_cover_epochs_zero_first_and_last(tmp_path):
+    (one,) = planned(models=("cornn",), epochs=4)
+    profiles = record(one, tmp_path, settings=Settings(engine="fused"))["profiles"]
+    assert [p["epoch"] for p in profiles] == [0, 1, 4]
+    assert all(len(p["norms"]) == 2 and len(p["norms"][0]) == len(p["t"]) == 6 for p in profiles)
+    assert all(math.isfinite(v) and v >= 0 for p in profiles for row in p["norms"] for v in row)
+
+
+def test_peak_memory_is_each_runs_own_in_one_process():
+    from suite.work import peak
+
+    cpu = torch.device("cpu")
+    block = torch.ones(64 * 2**20)  # 256 MiB
+    peak.reset(cpu)
+    with_block = peak.peak_bytes(cpu)
+    del block
+    peak.reset(cpu)
+    assert with_block - peak.peak_bytes(cpu) > 200 * 2**20

@@ -1,0 +1,51 @@
+"""The Triton kernels on the CPU: tests/triton_cases run in a process with TRITON_INTERPRET=1."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+
+
+def run_cases(project, *arguments: str, interpret: bool) -> str:
+    folder = project / "tests" / "triton_cases"
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    # CUBLAS_WORKSPACE_CONFIG: torch's deterministic mode, which fills fresh memory with NaN, asks for it on a GPU
+    environment |= {
+        "OMP_NUM_THREADS": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "PYTHONPATH": f"{folder}{os.pathsep}{project}",
+    }
+    if interpret:
+        environment["TRITON_INTERPRET"] = "1"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(folder / "interpreted.py"),
+        *arguments,
+    ]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def test_gates_through_the_interpreter(project):
+    out = run_cases(project, interpret=True)
+    assert int(re.search(r"(\d+) passed", out).group(1)) > 100
+    assert "skipped" not in out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_long_sequences_through_the_interpreter(project):
+    run_cases(project, "-m", "slow", interpret=True)
