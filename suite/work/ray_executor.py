@@ -157,7 +157,15 @@ def _task(job: Job, states: Mapping[str, bytes], switch: Any) -> Iterator[Any]:
     """On a worker: its node's id once torch is loaded, then the job's events."""
     importlib.import_module("torch._dynamo")  # the first optimiser imports it, for seconds
     yield ray.get_runtime_context().get_node_id()
-    yield from work(job, states, lambda: bool(ray.get(switch.asked.remote())))
+    yield from work(job, states, lambda: _asked(switch))
+
+
+def _asked(switch: Any) -> bool:
+    """Whether the driver wants all to stop; a switch that cannot be reached asks nothing."""
+    try:
+        return bool(ray.get(switch.asked.remote()))
+    except RayError:
+        return False
 
 
 @dataclasses.dataclass
@@ -188,7 +196,8 @@ class RayExecutor:
         self, *, threads: int, shares: Mapping[str, float], most: int | None = None, stall_seconds: float | None = None
     ) -> None:
         self.threads, self.shares, self.most, self.stall_seconds = threads, dict(shares), most, stall_seconds
-        self.switch = _Switch.remote()  # type: ignore[attr-defined]
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)  # lost with us alone
+        self.switch = _Switch.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
         self.retries = Retries()
         self._room, self._looked = 1, -math.inf
 

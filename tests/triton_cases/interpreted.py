@@ -58,10 +58,10 @@ def quick(values, chosen):
     return [pytest.param(v, marks=() if v in chosen else pytest.mark.slow, id=str(v)) for v in values]
 
 
-def assert_same(got, wanted, what=""):
+def assert_same(got, wanted, what="", *, exact=INTERPRETED):
     """Bit for bit in the interpreter; on a GPU another shape may take another product of cuBLAS."""
     got, wanted = got.cpu(), wanted.cpu()
-    if INTERPRETED:
+    if exact:
         assert torch.equal(got, wanted), what
     else:
         torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6, msg=lambda text: f"{what}: {text}")
@@ -163,7 +163,9 @@ def test_seeds_side_by_side(name, way):
         for s in range(2):
             alone = run(one_seed(q, s))
             for key, tensor in alone.items():
-                assert_same(got[key][:, s] if key in ("h", "grad x") else got[key][s], tensor, key)
+                # what the kernels alone make; the rest goes through torch's products, batched here and not there
+                exact = INTERPRETED and key in ("h", "final", "grad s0")
+                assert_same(got[key][:, s] if key in ("h", "grad x") else got[key][s], tensor, key, exact=exact)
 
 
 def one_seed(q: Problem, s: int) -> Problem:
