@@ -38,8 +38,8 @@ check: .venv/.test  ## linter, formatter and types
 wheel: .venv/.test  ## build the wheel into dist/
 	$(BIN)/python -m build --wheel
 
-report: .venv/.run  ## render results/ into reports/
-	$(BIN)/python -m suite.report
+report: .venv/.run  ## render results/ into reports/, and the summary into README.md
+	$(BIN)/python -m suite.report --readme README.md
 
 speed: .venv/.run  ## measure the engines, compare ratios with the stored baseline
 	$(BIN)/python -m suite.speed --gate

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suite import cli
@@ -21,6 +22,7 @@ _EXAMPLE = "python -m suite.run --models cornn,exprnn --tasks psmnist --preset q
 EPILOG = """examples:
   python -m suite.report
   python -m suite.report --results-dir build/quick --reports-dir build/quick/reports --format md,csv
+  python -m suite.report --readme README.md
 
 exit codes: 0 rendered (a record that cannot be used is named on stderr and left out);
 2 usage, or not one record to render; 5 the reports cannot be written; 130 interrupted
@@ -35,6 +37,12 @@ def parser() -> argparse.ArgumentParser:
         default=",".join(FORMATS),
         metavar="F,...",
         help=f"files of each table: {', '.join(FORMATS)}, or none (default: all)",
+    )
+    p.add_argument(
+        "--readme",
+        type=Path,
+        metavar="FILE",
+        help="also put the summary of all results into this Markdown file, between its two marks",
     )
     p.add_argument("--json", action="store_true", help="print one JSON object in place of the paths")
     cli.add_folders(p, reports=True)
@@ -64,11 +72,14 @@ def report(args: argparse.Namespace) -> int:
     from suite.report.quiet import quiet_matplotlib
 
     quiet_matplotlib()
+    from suite.report.readme import insert
     from suite.report.render import render
 
     made = render(args.results_dir, args.reports_dir, formats=chosen, warn=_warn)
     if made is None:
         raise UsageError(f"no records to render under {args.results_dir / 'records'}: make some with {_EXAMPLE}")
+    if args.readme:
+        insert(args.readme, made.digest)
     if args.json:
         print(json.dumps(_values(made)))
         return DONE

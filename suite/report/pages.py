@@ -215,7 +215,13 @@ def theory(site: Site, measured_: Measurements) -> None:
 
 def published(site: Site, views: Sequence[View]) -> None:
     """Every comparison with a published figure, and every published figure."""
-    parts = [Part(view.task["title"], tables=[view.published]) for view in views if view.published is not None]
+    parts, told = [], set()
+    for view in views:
+        if view.published is not None:
+            task = view.section.variant.task
+            findings = [] if task in told else view.task["findings"]
+            told.add(task)
+            parts.append(Part(f"{view.task['title']}: {view.heading}", findings, tables=[view.published]))
     if not parts:
         parts = [Part("", ["No record stands for a model and task with a published figure yet."])]
     cited = comparisons.cited(figures(), name="published", title="Published figures of these models on these tasks")

@@ -14,6 +14,7 @@ from suite.report import (
     model_page,
     pages,
     published,
+    readme,
     style,
     tables,
     wording,
@@ -49,6 +50,7 @@ class Rendered:
         plots: every figure, sorted.
         tables: every table file, sorted.
         pages: every page, sorted.
+        digest: the summary for a README, Markdown.
     """
 
     records: int
@@ -58,6 +60,7 @@ class Rendered:
     plots: list[Path]
     tables: list[Path]
     pages: list[Path]
+    digest: str
 
 
 def render(
@@ -100,7 +103,7 @@ def render(
         _pages(site, views, measurements)
     site.assets()
     site.finish()
-    return _rendered(site, len(entries), len(lost))
+    return _rendered(site, len(entries), len(lost), readme.digest([item.section for item in views]))
 
 
 def stand(entries: Sequence[Entry]) -> str:
@@ -165,7 +168,7 @@ def markdown(views: Sequence[View], combined: Sequence[Table], stand_: str) -> s
     return "\n".join(parts)
 
 
-def _rendered(site: Site, records: int, left_out: int) -> Rendered:
+def _rendered(site: Site, records: int, left_out: int, digest: str) -> Rendered:
     names = sorted(site.written)
 
     def chosen(start: str, end: str = "") -> list[Path]:
@@ -179,4 +182,5 @@ def _rendered(site: Site, records: int, left_out: int) -> Rendered:
         plots=chosen("plots/"),
         tables=chosen("tables/"),
         pages=chosen("", ".html"),
+        digest=digest,
     )

@@ -1,0 +1,109 @@
+"""The summary that a README carries: every section in one row, written between two marks of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from suite.errors import UsageError
+from suite.files import write_atomic
+from suite.report import beside, comparisons, wording
+from suite.report.groups import OWN_BUDGET, Group, Section
+from suite.report.tables import Column, Table, markdown
+
+START = "<!-- results: from here on made by python -m suite.report --readme -->"
+END = "<!-- end of results -->"
+
+
+def digest(sections: Sequence[Section]) -> str:
+    """Two Markdown tables: mean test score of each model in each section, and ours beside published recipes.
+
+    Only track ``paper`` is told; the others are on the pages.
+    """
+    kept = [section for section in sections if section.track == "paper"]
+    cited = _cited(kept)
+    return "\n".join([_body(_scores(kept)), *([_body(cited)] if cited.rows else [])])
+
+
+def _body(table: Table) -> str:
+    """The table without its heading."""
+    return markdown(table).split("\n", 2)[2]
+
+
+def _scores(sections: Sequence[Section]) -> Table:
+    models = wording.model_order(group.run.model for section in sections for group in section.groups)
+    rows = []
+    for section in sections:
+        cells = {group.run.model: _cell(group) for group in section.primaries}
+        rows.append({"task": _name(section)} | {model: cells.get(model, wording.MISSING) for model in models})
+    columns = [Column("task", "task", left=True)] + [Column(model, wording.model_title(model)) for model in models]
+    note = (
+        "Test accuracy in %, on the adding problem mean squared error: mean ± standard deviation over seeds, in brackets"
+        " the number of seeds, at the epoch with the best validation score. –: not run."
+    )
+    return Table("readme", "", columns, rows, note)
+
+
+def _name(section: Section) -> str:
+    epochs = sorted({group.run.budget.epochs for group in section.groups})
+    budget = f"{wording.seeds(epochs)} epochs" if section.budget == OWN_BUDGET else section.budget
+    sizes = sorted({int(group.run.recipe["hidden_size"]) for group in section.groups})
+    return f"{section.name}, H={', '.join(map(str, sizes))}, {budget}"
+
+
+def _cell(group: Group) -> str:
+    spread, lost = group.spread, len(group.diverged) + len(group.failed)
+    count = f"{len(group.done)}" + (f"; {lost} lost" if lost else "")
+    if spread.mean is None:
+        return f"{wording.MISSING} ({count})"
+    text = wording.metric(spread.mean, group.metric)
+    return f"{text} ± {wording.metric(spread.sd, group.metric)} ({count})" if spread.sd is not None else f"{text} ({count})"
+
+
+def _cited(sections: Sequence[Section]) -> Table:
+    """The published figures whose source gives a recipe, each beside the group of ours that comes nearest."""
+    rows = []
+    for section in sections:
+        for comparison in beside.headlines(section).values():
+            if not comparison.published.recipe or comparison.ours is None or not comparison.group.primary:
+                continue
+            group = comparison.group
+            rows.append(
+                {
+                    "task": _name(section),
+                    "model": group.label,
+                    "ours": f"{wording.metric(comparison.ours, group.metric)} ({len(comparison.scores)})",
+                    "published": comparisons.printed(comparison.published),
+                    "verdict": comparison.verdict,
+                    "why": comparison.reasons,
+                }
+            )
+    columns = [
+        Column("task", "task", left=True),
+        Column("model", "model", left=True),
+        Column("ours", "ours (seeds)"),
+        Column("published", "published"),
+        Column("verdict", "verdict", left=True),
+        Column("why", "why", left=True),
+    ]
+    return Table("readme-published", "", columns, rows)
+
+
+def insert(path: Path, text: str) -> None:
+    """Put the summary between the marks of a Markdown file.
+
+    Raises:
+        UsageError: the file cannot be read, or lacks a mark.
+        suite.errors.CannotWrite: the file cannot be written.
+    """
+    try:
+        old = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--readme: cannot read {path}: {error}") from error
+    before, start, rest = old.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise UsageError(f"--readme: wanted a line {START!r} and after it {END!r}, got neither or one in {path}")
+    new = f"{before}{START}\n\n{text.strip()}\n\n{END}{after}"
+    if new != old:
+        write_atomic(path, new)

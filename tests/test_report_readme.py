@@ -1,0 +1,77 @@
+"""The summary in a README: what it says, where it goes, and that the committed one is that of the committed records."""
+
+from __future__ import annotations
+
+import pytest
+
+from suite.report import readme
+from suite.report.__main__ import main
+from suite.report.entries import entry
+from suite.report.sections import sections
+from tests import report_records as make
+
+
+def scored(value, *, status="done", **changes):
+    made = make.record(make.run(**changes), status=status)
+    made["metrics"]["test"] = value if status == "done" else None
+    return entry(made)
+
+
+def rows(*entries):
+    text = readme.digest(sections(list(entries), []))
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_a_row_a_section_and_a_column_a_model():
+    head, _, psmnist = rows(
+        *(scored(value, seed=seed) for seed, value in enumerate((0.96, 0.97, 0.98))),
+        scored(0.9, model="lstm"),
+        scored(None, model="tanh", status="diverged"),
+        scored(None, model="tanh", status="diverged", seed=1),
+    )[:3]
+    assert head == ["task", "coRNN", "LSTM", "tanh RNN"]
+    assert psmnist[0].startswith("psmnist (") and psmnist[0].endswith("H=128, 12 epochs")
+    assert psmnist[1:] == ["97.00 ± 1.00 (3)", "90.00 (1)", "– (0; 2 lost)"]
+
+
+def test_only_the_paper_track_is_told():
+    assert len(rows(scored(0.9), scored(0.95, track="tuned"))) >= 3
+    assert "95.00" not in readme.digest(sections([scored(0.9), scored(0.95, track="tuned")], []))
+
+
+def test_published_recipes_stand_beside_ours_with_the_reason():
+    options = {"train_examples": None, "test_examples": None, "split": "random"}
+    found = rows(scored(0.9, task="har2", options=options, recipe={"hidden_size": 64}))
+    assert found[-1][1:5] == ["coRNN", "90.00 (1)", "97.20", "not comparable"]
+    assert "split and normalisation not published" in found[-1][5]
+
+
+def test_the_summary_goes_between_the_marks_and_nowhere_else(tmp_path):
+    file = tmp_path / "README.md"
+    file.write_text(f"# before\n\n{readme.START}\nold\n{readme.END}\n\nafter\n")
+    for _ in range(2):
+        readme.insert(file, "new\n")
+        assert file.read_text() == f"# before\n\n{readme.START}\n\nnew\n\n{readme.END}\n\nafter\n"
+
+
+@pytest.mark.parametrize("text", [None, "no marks", readme.END + readme.START, readme.START])
+def test_a_file_without_marks_is_one_line_and_left_alone(tmp_path, capsys, text):
+    file = tmp_path / "README.md"
+    if text is not None:
+        file.write_text(text)
+    make.fill(tmp_path / "results", models=("cornn",), tasks=("psmnist",), seeds=range(1))
+    words = ["--results-dir", tmp_path / "results", "--reports-dir", tmp_path / "reports", "--readme", file]
+    assert main([str(word) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert "--readme" in error and "README.md" in error and len(error.strip().splitlines()) == 1
+    assert text is None or file.read_text() == text
+
+
+def test_the_committed_summary_and_leaderboard_are_those_of_the_committed_records(project, tmp_path):
+    copy = tmp_path / "README.md"
+    copy.write_text((project / "README.md").read_text())
+    words = ["--results-dir", project / "results", "--reports-dir", tmp_path, "--readme", copy, "--format", "none"]
+    assert main([str(word) for word in words]) == 0
+    hint = "make report, and commit README.md and reports/"
+    assert copy.read_text() == (project / "README.md").read_text(), hint
+    assert (tmp_path / "leaderboard.md").read_text() == (project / "reports" / "leaderboard.md").read_text(), hint
