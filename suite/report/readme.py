@@ -57,7 +57,8 @@ def _cell(group: Group) -> str:
     if spread.mean is None:
         return f"{wording.MISSING} ({count})"
     text = wording.metric(spread.mean, group.metric)
-    return f"{text} ± {wording.metric(spread.sd, group.metric)} ({count})" if spread.sd is not None else f"{text} ({count})"
+    spread_text = "" if spread.sd is None else f" ± {wording.metric(spread.sd, group.metric)}"
+    return f"{text}{spread_text} ({count})"
 
 
 def _cited(sections: Sequence[Section]) -> Table:

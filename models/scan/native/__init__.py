@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +30,7 @@ from models.scan.native.build import BuildError
 _INTS = ("T", "S", "B", "I", "H", "threads", "parts", "keep", "poison",
          "x_t", "x_s", "x_b", "gh_t", "gh_s", "gh_b")  # fmt: skip
 _POINTERS = ("x", "V", "b", "W", "p", "s0", "constants", "states", "saved", "h", "final", "g_h", "g_final",
-             "grad_x", "grad_V", "grad_b", "grad_W", "grad_p", "grad_s0", "profile")  # fmt: skip
+             "grad_x", "grad_V", "grad_b", "grad_W", "grad_p", "grad_s0", "profile", "team")  # fmt: skip
 SMALL = 200_000  # multiply-adds of the products of a scan; below this, a second thread costs more than it gives
 
 
@@ -110,6 +112,30 @@ def _rows(tensor: Tensor | None) -> Tensor | None:
     return tensor.contiguous()
 
 
+@functools.cache
+def _openmp() -> int | None:
+    """The address of ``GOMP_parallel`` in the OpenMP library that torch uses, or None where it has none.
+
+    Its threads are awake when torch has just used them. Threads of our own would share the cores with them while they
+    wait for torch's next operation: at HAR-2's shape two threads were no faster than one (docs/engines.md).
+    """
+    try:
+        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+        return ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value
+    except (OSError, AttributeError):
+        return None
+
+
+def _forked() -> None:
+    """OpenMP's threads do not outlive a fork, and it would wait for them: a forked child starts threads of its own."""
+    global _is_forked
+    _is_forked = True
+
+
+_is_forked = False
+os.register_at_fork(after_in_child=_forked)
+
+
 class _Call:
     """The arguments of one call: numbers, and tensors held until it is over."""
 
@@ -152,6 +178,7 @@ class _Call:
         """
         library = build.load(self.cell.functor)
         self.scan.poison = int(_poison)
+        self.scan.team = None if _is_forked else _openmp()
         failed = getattr(library, name)(ctypes.byref(self.scan))
         if failed:
             raise MemoryError(f"{name}: no memory for the workspace of {type(self.cell).__name__}")

@@ -53,13 +53,20 @@ template <class F> int each_unit(const Scan& s, F work) {
         }
     };
     const auto state = float_state();
+    auto member = [&] {
+        const auto own = float_state();
+        set_float_state(state);
+        loop();
+        set_float_state(own);
+    };
+    const long threads = std::min<long>(s.threads, units);
+    if (s.team != nullptr && threads > 1) {  // torch's own threads: awake, and not in the way of others
+        s.team([](void* m) { (*static_cast<decltype(member)*>(m))(); }, &member, threads, 0);
+        return failed;
+    }
     std::vector<std::thread> others;
     try {
-        for (long i = 1; i < std::min<long>(s.threads, units); ++i)
-            others.emplace_back([&] {
-                set_float_state(state);
-                loop();
-            });
+        for (long i = 1; i < threads; ++i) others.emplace_back(member);
     } catch (...) {
         // no more threads to be had: those that run, and this one, do all units
     }

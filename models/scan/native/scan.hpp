@@ -27,6 +27,7 @@ struct Scan {
     float *grad_V, *grad_b, *grad_W, *grad_p;  // a leading axis of parts, then S
     float *grad_s0;                     // (S,B,N*H)
     double *profile;                    // (parts,S,N,T): sums of squares
+    void (*team)(void (*)(void*), void*, unsigned, unsigned);  // GOMP_parallel of torch's OpenMP, or null
 };
 }
 
