@@ -182,6 +182,42 @@ def test_threads_share_the_batch(name):
 
 
 @needs_compiler
+@pytest.mark.parametrize("name", ["cornn", "lstm"])
+def test_torchs_threads_and_threads_of_its_own_give_the_same(name, monkeypatch):
+    if native._openmp() is None:
+        pytest.skip("this torch has no OpenMP")
+    torch.set_num_threads(2)
+    problem = gates.problem(name, 40, 30, 70)
+    torchs = gates.run("native", problem)
+    monkeypatch.setattr(native, "_openmp", lambda: None)
+    own = gates.run("native", problem)
+    assert all(torch.equal(torchs[n], own[n]) for n in torchs)
+
+
+FORKED = """
+import os, sys, torch
+from models.scan import native
+from tests.oracles import gates
+torch.set_num_threads(2)
+problem = gates.problem("cornn", 40, 8, 70)
+before = gates.run("native", problem)["h"]
+pid = os.fork()
+if not pid:
+    h = torch.empty_like(before)
+    with torch.no_grad():
+        h.copy_(native.run(problem.cell, *problem.tensors.values())[0])
+    os._exit(0 if torch.equal(h, before) else 1)
+print(os.waitpid(pid, 0)[1])
+"""
+
+
+@needs_compiler
+def test_a_forked_child_does_not_wait_for_threads_that_it_lacks():
+    out, err = python(FORKED).communicate(timeout=100)
+    assert out.strip() == "0", err
+
+
+@needs_compiler
 @pytest.mark.parametrize(("name", "threads"), [("cornn", 1), ("lstm", 2), ("tanh", 1)])
 def test_a_run_too_large_for_the_caches_is_that_of_its_halves(name, threads):
     """Large scans store past the caches; what belongs to an example must be the same bit for bit, as every row is."""

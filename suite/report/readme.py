@@ -38,7 +38,7 @@ def _scores(sections: Sequence[Section]) -> Table:
         rows.append({"task": _name(section)} | {model: cells.get(model, wording.MISSING) for model in models})
     columns = [Column("task", "task", left=True)] + [Column(model, wording.model_title(model)) for model in models]
     note = (
-        "Test accuracy in %, on the adding problem mean squared error: mean ± standard deviation over seeds, in brackets"
+        "Test accuracy in % (adding problem: mean squared error): mean ± standard deviation over seeds, in brackets"
         " the number of seeds, at the epoch with the best validation score. –: not run."
     )
     return Table("readme", "", columns, rows, note)
