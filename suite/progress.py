@@ -72,10 +72,11 @@ class Terminal:
     Args:
         stream: where to write.
         live: redraw in place; by default where the stream is a terminal.
+        blind: tell a finished run's validation score in place of its test score, as a search does.
     """
 
-    def __init__(self, *, stream: TextIO | None = None, live: bool | None = None) -> None:
-        self.stream = stream or sys.stderr
+    def __init__(self, *, stream: TextIO | None = None, live: bool | None = None, blind: bool = False) -> None:
+        self.stream, self.blind = stream or sys.stderr, blind
         self.live_wanted = self.stream.isatty() and os.environ.get("TERM") != "dumb" if live is None else live
         self.lives: dict[str, _Life] = {}
         self.running: dict[str, _Life] = {}
@@ -118,8 +119,8 @@ class Terminal:
         if status == "failed":
             words = f"FAILED: {record['error']['message'].splitlines()[0][:200]}"
         else:
-            test = score(metrics["test"], metrics["name"])
-            words = f"{status}, test {test} at epoch {metrics['best_epoch']}, {short(record['seconds']['train'])}"
+            which = "valid" if self.blind else "test"
+            words = f"{status}, {which} {score(metrics[which], metrics['name'])} at epoch {metrics['best_epoch']}, {short(record['seconds']['train'])}"
         self._say(f"{life.label}: {words} ({self.finished}/{self.total})")
 
     def end(self) -> None:

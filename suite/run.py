@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     from suite.work.driver import run_grid
 
     outcome = run_grid(
-        planned, store, settings, executor, launch.watcher(args, planned), rerun_failed=args.rerun == "failed"
+        planned, store, settings, executor, launch.watcher(args), rerun_failed=args.rerun == "failed"
     )
     return _print(outcome, args)
 

@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
 
     def trained(planned: Any, store: Store) -> Any:
         executor, settings = launch.executor(args, planned, store, devices)
-        return run_grid(planned, store, settings, executor, launch.watcher(args, planned))
+        return run_grid(planned, store, settings, executor, launch.watcher(args, blind=True))
 
     stopped = search(found, Store(args.results_dir / "tuning"), trials=args.trials, run_grid=trained)
     if stopped:

@@ -220,9 +220,9 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError(f"--address: wanted --executor ray, got {args.executor}")
 
 
-def watcher(args: argparse.Namespace, planned: Sequence[Planned]) -> Watcher:
-    """The terminal, and a mirror where asked for."""
-    terminal: Any = Terminal()
+def watcher(args: argparse.Namespace, *, blind: bool = False) -> Watcher:
+    """The terminal, and a mirror where asked for; ``blind``: without test scores."""
+    terminal: Any = Terminal(blind=blind)
     if args.mirror:
         from suite.work.mirror import Together, build
 
