@@ -75,4 +75,4 @@ def assert_tidy(root: Path) -> None:
     store.sweep(grace=0.0)
     kinds = ("records", "failures", "conflicts", "checkpoints", "claims")
     left = [path for kind in kinds for path in (root / kind).rglob("*") if path.is_file() and path.suffix != ".json"]
-    assert not left
+    assert not left, left
