@@ -120,7 +120,8 @@ class Terminal:
             words = f"FAILED: {record['error']['message'].splitlines()[0][:200]}"
         else:
             which = "valid" if self.blind else "test"
-            words = f"{status}, {which} {score(metrics[which], metrics['name'])} at epoch {metrics['best_epoch']}, {short(record['seconds']['train'])}"
+            value, best = score(metrics[which], metrics["name"]), metrics["best_epoch"]
+            words = f"{status}, {which} {value} at epoch {best}, {short(record['seconds']['train'])}"
         self._say(f"{life.label}: {words} ({self.finished}/{self.total})")
 
     def end(self) -> None:

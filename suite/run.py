@@ -114,9 +114,7 @@ def run(args: argparse.Namespace) -> int:
     executor, settings = launch.executor(args, planned, store, devices)
     from suite.work.driver import run_grid
 
-    outcome = run_grid(
-        planned, store, settings, executor, launch.watcher(args), rerun_failed=args.rerun == "failed"
-    )
+    outcome = run_grid(planned, store, settings, executor, launch.watcher(args), rerun_failed=args.rerun == "failed")
     return _print(outcome, args)
 
 

@@ -22,6 +22,7 @@ from tasks.errors import DataError
 
 MAX_TOTAL = 4 << 30  # of one archive, unpacked; the largest real one (aclImdb) has half a gigabyte
 MAX_MEMBERS = 500_000  # aclImdb has 150,000
+MAX_WORDS = 300  # of an error's own text: a damaged header can make a name of 64 KB
 DEPTH = 2  # the archive of UCI holds another archive
 
 Wanted = Callable[[PurePosixPath], int]
@@ -48,8 +49,14 @@ def is_archive(name: str) -> bool:
 
 
 def _words(text: object) -> str:
-    """Somebody else's words on one line, without control characters: they go to a terminal."""
-    return "".join(sign if sign.isprintable() else "?" for sign in str(text))
+    """Somebody else's words on one short line, without control characters: they go to a terminal."""
+    words = "".join(sign if sign.isprintable() else "?" for sign in str(text))
+    return words if len(words) <= MAX_WORDS else words[:MAX_WORDS] + "..."
+
+
+def _quoted(name: str) -> str:
+    """A member's name for a message."""
+    return repr(name if len(name) <= MAX_WORDS else name[:MAX_WORDS] + "...")
 
 
 @contextmanager
@@ -80,7 +87,7 @@ def _safe(name: str, origin: str) -> PurePosixPath:
     """A member's name as a path; one that climbs out of the archive is refused."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]):
-        raise DataError(f"{origin}: member {name!r} climbs out of the archive: refused")
+        raise DataError(f"{origin}: member {_quoted(name)} climbs out of the archive: refused")
     return path
 
 
@@ -94,7 +101,7 @@ class _Bound:
         self.total += size
         self.members += 1
         if self.total > MAX_TOTAL:
-            raise DataError(f"{self.origin}: member {name!r} takes it beyond {MAX_TOTAL:,} bytes: refused")
+            raise DataError(f"{self.origin}: member {_quoted(name)} takes it beyond {MAX_TOTAL:,} bytes: refused")
         if self.members > MAX_MEMBERS:
             raise DataError(f"{self.origin}: more than {MAX_MEMBERS:,} members: refused")
 
@@ -122,7 +129,7 @@ def _tar(file: BinaryIO, origin: str, wanted: Wanted, depth: int) -> Iterator[Me
                 continue
             if not member.isfile():
                 kind = "a link" if member.issym() or member.islnk() else "no plain file"
-                raise DataError(f"{origin}: member {member.name!r} is {kind}: refused")
+                raise DataError(f"{origin}: member {_quoted(member.name)} is {kind}: refused")
             stream = archive.extractfile(member)
             assert stream is not None  # isfile() holds
             yield from _descend(path, stream, origin, wanted, depth)
@@ -132,16 +139,18 @@ def _zip(file: BinaryIO, origin: str, wanted: Wanted, depth: int) -> Iterator[Me
     bound = _Bound(origin)
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
+            if not info.filename:
+                raise DataError(f"{origin}: a member without a name: refused")
             path = _safe(info.filename, origin)
             if info.is_dir():
                 continue
             if (info.external_attr >> 16) & 0o170000 == 0o120000:
-                raise DataError(f"{origin}: member {info.filename!r} is a link: refused")
+                raise DataError(f"{origin}: member {_quoted(info.filename)} is a link: refused")
             if not wanted(path) and not is_archive(path.name):
                 continue  # never unpacked, so its size does not count
             bound.add(info.filename, info.file_size)
             if info.flag_bits & 1:
-                raise DataError(f"{origin}: member {info.filename!r} is encrypted: refused")
+                raise DataError(f"{origin}: member {_quoted(info.filename)} is encrypted: refused")
             with archive.open(info) as stream:
                 yield from _descend(path, stream, origin, wanted, depth)
 

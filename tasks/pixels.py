@@ -30,6 +30,8 @@ TRAIN, TEST = 60_000, 10_000
 PERMUTATION_SEED = 12008  # coRNN and Lipschitz RNN repositories; UnICORNN and LEM use 5544
 VALID_EXAMPLES = 3000
 CLASSES = 10
+# What torchvision's reader raises on damaged headers: an unknown type (KeyError), counts that do not fit, and so on.
+_DAMAGED = (RuntimeError, OSError, ValueError, TypeError, AssertionError, LookupError, ArithmeticError, MemoryError)
 PARSER = 1  # bump when the arrays in the cache change
 
 
@@ -49,10 +51,10 @@ def _read_mnist(root: Path) -> Arrays:
     for train in (True, False):
         try:
             part = torchvision().datasets.MNIST(str(root), train=train, download=False)
-        except (RuntimeError, OSError, ValueError, AssertionError) as error:
-            raise DataError(f"mnist in {root} cannot be read: {error}") from error
-        images.append(part.data.reshape(-1, PIXELS).numpy())
-        labels.append(part.targets.to(torch.uint8).numpy())
+            images.append(part.data.reshape(-1, PIXELS).numpy())
+            labels.append(part.targets.to(torch.uint8).numpy())
+        except _DAMAGED as error:
+            raise DataError(f"mnist in {root} cannot be read: {type(error).__name__}: {error}") from error
     return {"images": np.concatenate(images), "labels": np.concatenate(labels)}
 
 

@@ -134,11 +134,13 @@ def set_glove(vectors: Tensor, itos: list[str], path: Path) -> int:
             if row is None:
                 continue
             try:
-                values = np.array(rest.split(), dtype=np.float32)
+                values = np.array(rest.split(), dtype=np.float64)
             except ValueError as error:
-                raise DataError(f"{path}, line {number}: {error}") from error
+                raise DataError(f"{path}, line {number}: {str(error)[:300]}") from error
             if len(values) != columns:
                 raise DataError(f"{path}, line {number}: wanted {columns} numbers, got {len(values)}")
+            if not (np.abs(values) < np.finfo(np.float32).max).all():
+                raise DataError(f"{path}, line {number}: a number that is not finite in float32")
             vectors[row] = torch.from_numpy(values)
             found += 1
     return found

@@ -63,7 +63,7 @@ def imported(place: Path, name: str, data: bytes) -> None:
     try:
         import_path(given_, root, log=lambda line: None)
     except DataError as error:
-        assert str(error).isprintable() and len(str(error)) < 20_000
+        assert str(error).isprintable() and len(str(error)) < 2_000
     assert {path for path in place.rglob("*") if root not in path.parents} - {root} == outside - {root}
     assert not list(root.glob(".import-*"))
     official = {raw.path for source in SOURCES.values() for raw in source.files}
@@ -130,6 +130,42 @@ def test_hostile_zips_write_nothing_outside(members, place):
             except (UnicodeError, UserWarning):
                 continue
     imported(place, "d.zip", target.getvalue())
+
+
+def long_name() -> bytes:
+    """A zip whose first local header announces a name of 64 KB: the error would quote all of it."""
+    data = bytearray(zip_bytes({f"train/pos/{k}_9.txt": bytes(2000) for k in range(100)} | contents()))
+    data[26:28] = b"\xff\xff"
+    return bytes(data)
+
+
+def nameless() -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("\0"), b"x")
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(("make", "said"), [(long_name, "differ"), (nameless, "without a name")])
+def test_what_the_long_run_found_in_zips(make, said, tmp_path):
+    (tmp_path / "a.zip").write_bytes(make())
+    with pytest.raises(DataError, match=r"a\.zip") as caught:
+        import_path(tmp_path / "a.zip", tmp_path / "root", log=lambda line: None)
+    assert said in str(caught.value) or "..." in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_what_the_long_run_found_in_other_files(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(10, (0,), b""))  # no such type
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(8, (4,), bytes(4)))
+    with pytest.raises(DataError, match="cannot be read"):
+        pixels._read_mnist(tmp_path)
+    (tmp_path / "glove.txt").write_text("the 0.5 0.5e143\n")
+    with pytest.raises(DataError, match="line 1: a number that is not finite"):
+        text.set_glove(torch.zeros(3, 2), ["<unk>", "<pad>", "the"], tmp_path / "glove.txt")
 
 
 @given(path=NAMES)
@@ -300,12 +336,12 @@ def test_objects_in_an_array_file_are_refused(tmp_path):
     np.savez(path, **{name: np.array([Evil()], dtype=object) for name in reviews.Reviews._fields})
     with pytest.raises(DataError, match=r"labelled\.npz"):
         reviews.load(path)
-    assert not Path("/tmp/rnnbench-was-here").exists()
+    assert not Path("rnnbench-was-here").exists()
 
 
 class Evil:
     def __reduce__(self):
-        return (Path.touch, (Path("/tmp/rnnbench-was-here"),))
+        return (Path.touch, (Path("rnnbench-was-here"),))
 
 
 @given(data=st.data())
@@ -332,6 +368,8 @@ def test_damaged_caches_are_made_anew(data, place):
     def parse():
         return {"numbers": np.arange(50)}
 
+    for left in (root / "cache").glob("n-*.npz"):  # of the example before: damaged, perhaps still readable
+        left.unlink()
     cached(root, "n", ("key",), ("numbers",), parse)
     (path,) = (root / "cache").glob("n-*.npz")
     path.write_bytes(data.draw(damaged(path.read_bytes())))
