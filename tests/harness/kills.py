@@ -111,16 +111,17 @@ class Campaign:
         if executor == "processes":
             with contextlib.suppress(AssertionError, TimeoutError):
                 driver.until(driver.workers, timeout=30 if self.rng.random() < 0.8 else self.rng.uniform(0, 3))
-            for _ in range(self.rng.randrange(3)):  # a third death of one run would be its failure
+            deaths = self.rng.randrange(3)  # a third death of one run, the fork server's counted, would be its failure
+            for _ in range(deaths):
                 self._pause(driver, 0.3)
                 self._kill("worker", self.rng.choice(driver.workers() or [0]))
         self._pause(driver, 1.0 if executor == "processes" else 0.8)
-        self._end(driver, executor)
+        self._end(driver, executor, server=executor == "processes" and deaths < 2)
 
     def _pause(self, driver: Driver, longest: float) -> None:
         driver.ended.wait(self.rng.uniform(0.0, longest))
 
-    def _end(self, driver: Driver, executor: str) -> None:
+    def _end(self, driver: Driver, executor: str, *, server: bool) -> None:
         kind = self.rng.random()
         if driver.code is not None:
             return
@@ -131,7 +132,7 @@ class Campaign:
                 self.signals[number.name] += 1
         elif executor == "inline" or kind < 0.45:
             self._kill("driver", driver.pid)
-        elif kind < 0.75:
+        elif kind < 0.75 or not server:
             workers = driver.workers()
             self._kill("driver", driver.pid)
             for pid in workers:
@@ -166,7 +167,9 @@ class Campaign:
         self.kept += len(before)
         for path in after:
             load(path)
-        assert not list(Store(root).failure_paths()) and not list(Store(root).conflict_paths())
+        store = Store(root)
+        odd = {path: path.read_text()[-2000:] for path in (*store.failure_paths(), *store.conflict_paths())}
+        assert not odd, odd
         done = {f"seed {one.run.seed}: starts" for one in runs if Store(root).path(one.run) in before}
         for driver in drivers:
             said = driver.err.read_text()
@@ -188,7 +191,7 @@ def campaign(kills: int, *, seed: int = 0, seconds: float = 1e9, say: Any = None
                 if say is not None:
                     say(f"{sum(one.kills.values())} kills, {one.grids} grids, {time.monotonic() - started:.0f} s")
         except BaseException:
-            for path in sorted((Path(folder) / "log").glob("*.err"))[-3:]:
+            for path in sorted((Path(folder) / "log").glob("*.err"), key=lambda path: path.stat().st_mtime)[-3:]:
                 print(f"---- {path.name}\n{path.read_text()}", file=sys.stderr)
             raise
         finally:
