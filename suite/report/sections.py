@@ -55,15 +55,19 @@ def sections(entries: Sequence[Entry], failures: Sequence[Entry] = ()) -> list[S
         _choose_primaries(section)
         _label(section)
         _rank(section)
-    return sorted(found, key=_order)
+    runs: Counter[Variant] = Counter()
+    for section in found:
+        runs[section.variant] += sum(len(group.entries) for group in section.groups)
+    return sorted(found, key=lambda section: _order(section, runs[section.variant]))
 
 
-def _order(section: Section) -> tuple[Any, ...]:
+def _order(section: Section, runs: int) -> tuple[Any, ...]:
+    """Tasks in their fixed order; of a task the variant with most runs first."""
     known = list(wording.TASK_TITLES)
     task = section.variant.task
     place = known.index(task) if task in known else len(known)
     own = section.budget != OWN_BUDGET
-    return place, section.name, TRACKS.index(section.track), own, section.budget, section.machine or ""
+    return place, -runs, section.name, TRACKS.index(section.track), own, section.budget, section.machine or ""
 
 
 def variant_names(variants: Sequence[Variant]) -> dict[Variant, str]:
