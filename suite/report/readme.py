@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suite.errors import UsageError
-from suite.files import write_atomic
 from suite.report import beside, comparisons, wording
 from suite.report.groups import OWN_BUDGET, Group, Section
 from suite.report.tables import Column, Table, markdown
+from suite.store import write_atomic
 
 START = "<!-- results: from here on made by python -m suite.report --readme -->"
 END = "<!-- end of results -->"

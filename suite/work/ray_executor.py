@@ -24,7 +24,7 @@ from suite.plan import Planned
 from suite.work.away import Checkpoint, work
 from suite.work.cluster import code, knock
 from suite.work.job import Finished, Job, Progress, Stopped
-from suite.work.retries import RETRIES, Retries
+from suite.work.retries import RETRIES, Retries, words
 from suite.work.stopping import Stopper
 from suite.work.telling import tell
 from suite.work.todo import Todo
@@ -292,7 +292,7 @@ class RayExecutor:
         """A task has ended; one that left no run without a record has ended well."""
         if one.open:
             lost = not stopper.asked() and _node_is_gone(one)
-            reason = one.reason or ("its node is gone" if lost else _words(one.error))
+            reason = one.reason or ("its node is gone" if lost else words(one.error))
             most = NODE_RETRIES if lost else RETRIES
             yield from self.retries.settle(one.job, one.open, reason, stopped=stopper.asked(), most=most)
 
@@ -317,10 +317,3 @@ def _node_is_gone(one: _Active) -> bool:
         if time.monotonic() >= end:
             return False
         time.sleep(PAUSE_SECONDS)
-
-
-def _words(error: Exception | None) -> str:
-    if error is None:
-        return "it ended without a word"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1][:300] if lines else ''}"
