@@ -5,7 +5,7 @@ class TaskError(ValueError):
     """A task was asked for something it cannot give: wanted and got are in the message (exit code 2)."""
 
 
-LONGEST = 1500  # characters of a message
+LONGEST = 4000  # characters of a message
 
 
 class DataError(RuntimeError):
