@@ -1,6 +1,6 @@
 """Bad recipes, records, plans, claims and checkpoints in numbers: a named error that names the file, and nothing else.
 
-The long run: HYPOTHESIS_PROFILE=thorough python -m pytest tests/test_fuzz.py tests/test_fuzz_data.py --timeout 0
+The long run: HYPOTHESIS_PROFILE=thorough python -m pytest tests/test_fuzz*.py --timeout 0
 """
 
 from __future__ import annotations
