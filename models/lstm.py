@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from models.contract import CellRecurrence, uniform_
 from models.scan.cell import blocks
 from models.scan.inplace import sigmoid_backward, tanh_backward
-from models.tanh import _without_torch
+from models.tanh import _in_one_piece, _without_torch
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ class LSTM(CellRecurrence):
         if self.engine != "torch" or profile is not None:
             return _without_torch(self, x, profile)
         flat: list[Tensor] = [self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0]
+        _in_one_piece(flat, x, "LSTM")
         s0 = x.new_zeros((1, x.shape[1], self.hidden_size))
         out = torch.lstm(x, (s0, s0), flat, True, 1, 0.0, self.training, False, False)
         return out[0], torch.cat((out[1][0], out[2][0]), -1)

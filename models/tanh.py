@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.backends.cudnn.rnn import get_cudnn_mode
 
 from models.contract import CellRecurrence, uniform_
 from models.scan.inplace import tanh_backward
@@ -75,9 +76,22 @@ class TanhRNN(CellRecurrence):
         if self.engine != "torch" or profile is not None:
             return _without_torch(self, x, profile)
         flat: list[Tensor] = [self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0]
+        _in_one_piece(flat, x, "RNN_TANH")
         s0 = x.new_zeros((1, x.shape[1], self.hidden_size))
         h, final = torch.rnn_tanh(x, s0, flat, True, 1, 0.0, self.training, False, False)
         return h, final[0]
+
+
+def _in_one_piece(weights: list[Tensor], x: Tensor, mode: str) -> None:
+    """Lay the weights one behind the other, as ``torch.nn.RNNBase`` does: else cuDNN copies them in every call."""
+    if not x.is_cuda or not torch.backends.cudnn.is_acceptable(x):
+        return
+    if len({w.untyped_storage().data_ptr() for w in weights}) == 1:
+        return
+    with torch.no_grad(), torch.cuda.device_of(x):
+        torch._cudnn_rnn_flatten_weight(
+            weights, 4, x.shape[-1], get_cudnn_mode(mode), weights[1].shape[1], 0, 1, False, False
+        )
 
 
 def _without_torch(model: CellRecurrence, x: Tensor, profile: Tensor | None) -> tuple[Tensor, Tensor]:

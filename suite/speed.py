@@ -187,7 +187,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.overhead:
         from suite.benchmark.overhead import overhead_row
 
-        rows.append(overhead_row(seconds=args.seconds, say=_say, clock=args.clock))
+        rows.append(overhead_row(seconds=args.seconds, say=_say, clock=args.clock, device=asked.device))
         if args.json:
             print(json.dumps(rows[-1]), flush=True)
     if not rows:

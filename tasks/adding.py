@@ -85,7 +85,9 @@ class Adding(Task):
         x[:, :, 0] = numbers
         x[:, :, 1].scatter_(1, marked, 1.0)
         y = numbers.gather(1, marked).sum(dim=1, keepdim=True)
-        return Batch(x.to(self.device), y.to(self.device))
+        if self.device.type != "cuda":
+            return Batch(x.to(self.device), y.to(self.device))
+        return Batch(*(t.pin_memory().to(self.device, non_blocking=True) for t in (x, y)))  # the host need not wait
 
     def _stored(self, split: Split) -> tuple[Tensor, Tensor]:
         if split not in self._fixed:

@@ -8,6 +8,7 @@ reads the last padded step (``readout="padded"``); ``valid`` reads the last word
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -123,6 +124,7 @@ class IMDB(Binary):
         lengths = torch.from_numpy(found.lengths).long()
         self.starts = lengths.cumsum(0) - lengths
         self.lengths = lengths.clamp(max=longest) if longest else lengths
+        self._lengths = self.lengths  # stays on the CPU
         positive = torch.tensor([folder.endswith("pos") for folder in FOLDERS]).float()
         self.labels = positive.repeat_interleave(PER_FOLDER).unsqueeze(1)
 
@@ -130,7 +132,7 @@ class IMDB(Binary):
         """Mean padded length of the first epoch's training batches of 64."""
         index = self.indices["train"]
         order = index[permutation(len(index), self.seed, "order", 1)]
-        longest = [int(self.lengths[part].max()) for part in order.split(NOMINAL_BATCH)]
+        longest = [int(self._lengths[part].max()) for part in order.split(NOMINAL_BATCH)]
         return round(sum(longest) / len(longest))
 
     @cached_property
@@ -145,10 +147,20 @@ class IMDB(Binary):
         """Initial embedding: float32 (25002, embedding_size), rows of ``<unk>`` and ``<pad>`` zero; a new copy."""
         return self._embedding.clone()
 
+    def batches(self, split: Split, batch_size: int, epoch: int) -> Iterator[Batch]:
+        """See ``Task.batches``; how long each batch gets is known on the CPU, so that no step waits for a GPU."""
+        order = self.order(split, batch_size, epoch)
+        longest = [int(self._lengths[part].max()) for part in order.split(batch_size)]
+        parts = order.to(self.device).split(batch_size)
+        return (self._padded(part, steps) for part, steps in zip(parts, longest))
+
     def gather(self, split: Split, index: Tensor) -> Batch:
         """X int64 (B,T) padded with ``<pad>`` to the longest of the batch, y float32 (B,1)."""
+        return self._padded(index, int(self.lengths[index].max()))
+
+    def _padded(self, index: Tensor, longest: int) -> Batch:
         lengths = self.lengths[index]
-        steps = torch.arange(int(lengths.max()), device=index.device)
+        steps = torch.arange(longest, device=index.device)
         places = (self.starts[index, None] + steps).clamp_(max=len(self.tokens) - 1)
         x = torch.where(steps < lengths[:, None], self.tokens[places].long(), PAD)
         return Batch(x, self.labels[index], lengths if self.readout == "valid" else None)

@@ -55,13 +55,15 @@ class Indexed(Task):
     def gather(self, split: Split, index: Tensor) -> Batch:
         """The batch of the examples ``index``: int64 (B,) on the data's device."""
 
-    def batches(self, split: Split, batch_size: int, epoch: int) -> Iterator[Batch]:
-        """See ``Task.batches``."""
+    def order(self, split: Split, batch_size: int, epoch: int) -> Tensor:
+        """Indices of an epoch's examples, int64 (N,) on the CPU, in the order in which they come."""
         check_request(split, batch_size, epoch, self.sizes["train"])
         index = self.indices[split]
-        if split == "train":
-            index = index[permutation(len(index), self.seed, "order", epoch)]
-        index = index.to(self.device)
+        return index[permutation(len(index), self.seed, "order", epoch)] if split == "train" else index
+
+    def batches(self, split: Split, batch_size: int, epoch: int) -> Iterator[Batch]:
+        """See ``Task.batches``."""
+        index = self.order(split, batch_size, epoch).to(self.device)
         return (self.gather(split, part) for part in index.split(batch_size))
 
     def to(self, device: torch.device | str) -> Task:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -75,6 +77,43 @@ def test_what_vmap_refuses_goes_one_by_one_and_says_so(tmp_path, capsys):
     assert "seeds go one by one" in capsys.readouterr().err
     assert {r["where"]["engine"] for r in records(seen).values()} == {"torch"}
     assert len(records(seen)) == 3
+    assert {r["where"]["seeds_together"] for r in records(seen).values()} == {1}
+
+
+def test_too_many_for_the_memory_go_on_one_by_one(tmp_path, monkeypatch, capsys):
+    runs = planned("cornn", epochs=3)
+    from suite.work import group
+
+    seen: list = []
+
+    class Full(group.SideBySide):
+        def fit(self):
+            raise torch.OutOfMemoryError(f"CUDA out of memory: {len(self.trainers)} at once\nmany lines more")
+
+    monkeypatch.setattr(group, "SideBySide", Full)
+    paths = tuple(str(tmp_path / f"{p.run.seed}.pt") for p in runs)
+    run_job(Job(tuple(p.run for p in runs), runs[0].sources, SETTINGS, paths), seen.append)
+    assert "seeds go one by one: CUDA out of memory: 3 at once\n" in capsys.readouterr().err
+    found = records(seen)
+    assert {s: r["status"] for s, r in found.items()} == dict.fromkeys(range(3), "done")
+    assert {r["where"]["seeds_together"] for r in found.values()} == {1}
+
+
+def test_the_gpu_is_set_up_before_its_memory_is_counted(monkeypatch):
+    from suite.work import group
+
+    calls: list[str] = []
+    exact = torch.backends.cudnn.allow_tf32
+    monkeypatch.setattr(torch.cuda, "init", lambda: calls.append("init"))
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(str(device)))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: calls.append("peak"))
+    try:
+        for precision, tf32 in (("float32", False), ("tf32", True), ("float64", False), ("bf16", True)):
+            group._prepare_device(torch.device("cuda:1"), replace(planned("lstm")[0].run, precision=precision))
+            assert torch.backends.cudnn.allow_tf32 is tf32, precision
+    finally:
+        torch.backends.cudnn.allow_tf32 = exact
+    assert calls[:4] == ["init", "cuda:1", "init", "peak"]
 
 
 def test_one_diverging_seed_leaves_the_others_alone(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -72,6 +73,16 @@ def test_too_old_a_gpu(monkeypatch, capability, wanted):
 def test_no_triton(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "triton is not installed" in unavailable("cuda")
+
+
+@needs_triton
+@pytest.mark.parametrize(("shared", "refused"), [(101_376, True), (166_912, False), (232_448, False), (None, False)])
+def test_a_gpu_with_little_shared_memory(monkeypatch, shared, refused):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    facts = SimpleNamespace() if shared is None else SimpleNamespace(shared_memory_per_block_optin=shared)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: facts)
+    reason = why_not(TanhCell(), **{**FACTS, "device": torch.device("cuda")})
+    assert ("wanted at least 163,840 bytes a block, got 101,376" in reason) if refused else reason is None
 
 
 @needs_triton

@@ -25,14 +25,14 @@ QUICK = [
 
 
 def check(name, H, precision, rows, record_property):
-    from models.scan.triton.plan import SHARED_LIMIT
+    from models.scan.triton.plan import SHARED_LIMIT, SHARED_NEEDED
     from models.scan.triton.resources import cell_named, compile_kernel
 
     for backward in (False, True):
         facts = {"hidden_size": H, "precision": precision, "rows": rows, "backward": backward, "profile": backward}
         found = compile_kernel(cell_named(name), **facts)
         record_property("backward" if backward else "forward", str(found))
-        assert 0 < found.shared_bytes <= SHARED_LIMIT or (H < 64 and found.shared_bytes == 0)
+        assert 0 < found.shared_bytes <= SHARED_NEEDED <= SHARED_LIMIT or (H < 64 and found.shared_bytes == 0)
         assert found.spill_bytes <= SPILLS, f"{found}: spills"
         assert 0 < found.registers <= 255
 

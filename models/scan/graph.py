@@ -74,9 +74,10 @@ class Recording:
         return torch.autograd.grad(self.live, self.wanted, self.cotangents, retain_graph=True, allow_unused=True)
 
     def warm_up(self) -> None:
-        """Passes on a stream of their own, as a recording asks for."""
+        """Passes on the stream that records, as a recording asks for."""
         torch.cuda.synchronize()
-        with torch.cuda.stream(torch.cuda.Stream()):
+        self.stream = torch.cuda.Stream()  # of this device: torch's own for recordings is of the first ever recorded on
+        with torch.cuda.stream(self.stream):
             for _ in range(WARM_UP):
                 self.cotangents = [torch.zeros_like(o) for o in self.run_forward()]
                 if self.wanted:
@@ -87,9 +88,13 @@ class Recording:
 
     def record(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
         """The tensors that the work makes, and a function that makes them again in place."""
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
-            made = work()
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+                made = work()
+        except BaseException:
+            torch.cuda.set_stream(current)  # a recording that cannot be ended leaves its own stream behind
+            raise
         return made, graph.replay
 
     def forward(self, tensors: Sequence[Tensor | None]) -> tuple[Tensor, ...]:

@@ -62,12 +62,12 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
 
-    def __call__(self) -> float:
-        """A whole step; returns the loss, so that everything before it is done on a GPU too."""
+    def __call__(self) -> Tensor:
+        """A whole step; returns the loss, at which nothing has looked yet: on a GPU the work may be still to do."""
         loss = self.forward()
         self.backward(loss)
         self.optimizer.step()
-        return float(loss.detach())
+        return loss.detach()
 
 
 def why_not(model_name: str, engine: str, shape: Shape, device: torch.device) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,8 +28,9 @@ SHAPE = SHAPES["psmnist"]
 class Pairs:
     """Times a bare step whenever the runner asks whether to stop; never stops it."""
 
-    def __init__(self, bare: Callable[[], object], clock: Callable[[], float]) -> None:
+    def __init__(self, bare: Callable[[], object], clock: Callable[[], float], device: torch.device) -> None:
         self.bare, self.clock = bare, clock
+        self.wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
         self.trainer: Any = None
         self.steps, self.left = -1, 0.0  # the runner's steps at the last call, and when that call ended
         self.own: list[float] = []
@@ -36,11 +38,13 @@ class Pairs:
 
     def __call__(self) -> bool:
         """One bare step a training step; evaluations ask too, and get none."""
+        self.wait()
         entered = self.clock()
         steps = self.trainer.total_steps
         if steps == self.steps:
             return False
         self.bare()
+        self.wait()
         now = self.clock()
         if steps == self.steps + 1 and steps % self.trainer.steps_per_epoch != 1:  # no evaluation in between
             self.own.append(entered - self.left)  # data, step, norm, logging, checkpoint: all since the last call
@@ -49,11 +53,17 @@ class Pairs:
         return False
 
 
-def overhead_row(*, seconds: float, say: Callable[[str], object], clock: str = "wall") -> Row:
-    """A row with the runner's step, its share over the bare one in ``runner_overhead`` and in the note."""
+def overhead_row(
+    *, seconds: float, say: Callable[[str], object], clock: str = "wall", device: torch.device | None = None
+) -> Row:
+    """A row with the runner's step, its share over the bare one in ``runner_overhead`` and in the note.
+
+    On a GPU every step is waited for, the runner's and the bare one alike, which the runner otherwise does not do.
+    """
     from suite.work.group import build_model, build_task
     from suite.work.train import Trainer
 
+    device = torch.device("cpu") if device is None else device
     say("measuring the runner's own share of a step: psmnist cornn")
     torch.set_num_threads(1)
     sets = ((None, "hidden_size", SHAPE.H), (None, "batch_size", SHAPE.B))
@@ -62,13 +72,13 @@ def overhead_row(*, seconds: float, say: Callable[[str], object], clock: str = "
     (one,) = expand(
         Request(models=("cornn",), tasks=("psmnist",), epochs=epochs, sets=(*sets, ("psmnist", "data", "digits5k")))
     )
-    task = build_task(one.run, None)
-    model = build_model(one.run, task, engine="auto")
-    engine = model.recurrence.engine_for(torch.device("cpu"), torch.float32)
-    pairs = Pairs(Step("cornn", engine, SHAPE, torch.device("cpu")), CLOCKS[clock])
+    task = build_task(one.run, None).to(device)
+    model = build_model(one.run, task, engine="auto").to(device)
+    engine = model.recurrence.engine_for(device, torch.float32)
+    pairs = Pairs(Step("cornn", engine, SHAPE, device), CLOCKS[clock], device)
     with TemporaryDirectory() as folder:
         trainer = Trainer(
-            model, task, one.run, device=torch.device("cpu"), report=lambda _: None, should_stop=pairs,
+            model, task, one.run, device=device, report=lambda _: None, should_stop=pairs,
             checkpoint=Path(folder) / "checkpoint.pt", checkpoint_seconds=60.0,
         )  # fmt: skip
         pairs.trainer = trainer

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,16 +114,17 @@ def run_job(job: Job, report: Callable[[Event], None], should_stop: Callable[[],
         if should_stop():
             report(Stopped(run.id))
             continue
+        alone = replace(job, runs=(run,), checkpoints=(path,))
         started = provenance.now()
         try:
-            ready = prepare(run, job, Path(path), report, should_stop)
+            ready = prepare(run, alone, Path(path), report, should_stop)
             with _training(ready):
                 reason = ready.trainer.fit()
-            report(Finished(_record(ready, reason, job)))
+            report(Finished(_record(ready, reason, alone)))
         except StopRequested:
             report(Stopped(run.id))
         except (Exception, SystemExit) as error:  # whatever a plug-in raises becomes the run's own record
-            report(Finished(failure(run, job, error, started)))
+            report(Finished(failure(run, alone, error, started)))
 
 
 def _train_together(job: Job, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> bool:
@@ -141,6 +142,9 @@ def _train_together(job: Job, report: Callable[[Event], None], should_stop: Call
         for run in job.runs:
             report(Stopped(run.id))
         return True
+    except torch.OutOfMemoryError as error:  # side by side they are too many; alone they go on from their checkpoints
+        tell(f"{job.runs[0].model} {job.runs[0].task}: seeds go one by one: {str(error).splitlines()[0]}")
+        return False
     except (Exception, SystemExit) as error:
         for one in ready:
             report(Finished(failure(one.trainer.run, job, error, one.started)))
@@ -171,13 +175,23 @@ def _training(ready: Prepared) -> Iterator[None]:
         yield
 
 
+def _prepare_device(device: torch.device, run: Run) -> None:
+    """The device current, its peak counted from here; cuDNN's products as exact as the run's precision says."""
+    if device.type == "cuda":
+        torch.cuda.init()
+        if device.index is not None:
+            torch.cuda.set_device(device)
+        torch.backends.cudnn.allow_tf32 = run.precision not in ("float32", "float64")  # torch's default is tf32
+    peak.reset(device)
+
+
 def prepare(
     run: Run, job: Job, path: Path, report: Callable[[Event], None], should_stop: Callable[[], bool]
 ) -> Prepared:  # fmt: skip
     """Build task, model and trainer, and go to the checkpoint's position where there is one."""
     settings, clock, started = job.settings, time.perf_counter(), provenance.now()
     device = torch.device(settings.device)
-    peak.reset(device)
+    _prepare_device(device, run)
     task = build_task(run, settings.data_dir)
     check_sizes(run, task)
     task = task.to(device)

@@ -51,6 +51,11 @@ def why_not(cell: Any, *, device: torch.device, dtype: torch.dtype, hidden_size:
         return f"it computes in float32, not in {str(dtype).removeprefix('torch.')}"
     if precision not in plan.PRECISIONS:
         return f"it has no precision {precision}: known are {', '.join(plan.PRECISIONS)}"
+    if device.type == "cuda" and torch.cuda.is_available():
+        # torch's stubs do not know the field; a torch without it says nothing
+        shared = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", None)
+        if shared is not None and shared < plan.SHARED_NEEDED:
+            return f"shared memory of the GPU: wanted at least {plan.SHARED_NEEDED:,} bytes a block, got {shared:,}"
     limit = plan.max_hidden(cell.recurrent, cell.products, precision)
     if hidden_size > limit:
         return f"hidden_size: wanted at most {limit} for {type(cell).__name__} with {precision}, got {hidden_size}"

@@ -148,8 +148,10 @@ def forward(
         u = _project(x, V, b, seeded)
         states = x.new_empty((S, slots * B, cell.states * H))
         states[:, :B].copy_(s0.view(S, B, -1) if s0.is_contiguous() else s0.reshape(S, B, -1))
-        if keep and cell.saved == cell.inputs and V is not None:
-            saved = u  # written over u: a step's saved blocks take the place of what it has read
+        if keep and cell.saved == cell.inputs and V is not None and cell.products:
+            # Written over u: a step's saved blocks take the place of what it has read. The product lies between the
+            # two and its barriers order them; without a product another warp might still be reading.
+            saved = u
         else:
             saved = x.new_empty((S, T * B if keep else 0, cell.saved * H))
         h = x.new_empty((S, 0 if keep else T * B, H))

@@ -13,6 +13,7 @@ from typing import Any
 
 PRECISIONS = ("float32", "tf32", "bf16")
 SHARED_LIMIT = 232_448  # bytes of shared memory a block may use on compute capability 9.0
+SHARED_NEEDED = 163_840  # bytes that the largest of the plans compiles to, rounded up (docs/gpu.md)
 MULTIPROCESSORS = 132  # of an H100 or H200 SXM: what plans without a device at hand assume
 REGISTER_WEIGHTS = 128 * 1024  # bytes of float32 weights kept in registers: 128 a thread of 8 warps
 SHARED_WEIGHTS = 144 * 1024  # bytes of weights kept in shared memory: the rest is for operands
