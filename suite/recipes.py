@@ -23,6 +23,7 @@ from typing import Any
 
 from suite.errors import UsageError
 from suite.names import Plugin, coerce, unknown
+from suite.store import safe_name
 
 OPTIMIZERS = ("adam", "rmsprop")
 PRESETS = ("quick",)
@@ -83,11 +84,15 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def file_for(task: str, extra: Path | None = None) -> Path:
-    """The recipe file of a task: in ``extra`` (``--recipes``), else packaged, else the general default."""
+    """The recipe file of a task: in ``extra`` (``--recipes``), else packaged, else the general default.
+
+    A plug-in ``my.pkg:MyTask`` has ``my.pkg:MyTask.toml`` or, as ``suite.tune`` writes it, ``my.pkg-MyTask.toml``.
+    """
     for place in ([extra] if extra else []) + [folder()]:
-        path = place / f"{task}.toml"
-        if path.is_file():
-            return path
+        for name in dict.fromkeys((task, safe_name(task))):
+            path = place / f"{name}.toml"
+            if path.is_file():
+                return path
     return folder() / "default.toml"
 
 

@@ -38,7 +38,9 @@ _NUMBER = (int, float)
 FIELDS: dict[str, Field] = {
     "schema": Field(int, f"Version of this schema; {SCHEMA} today."),
     "id": Field(str, "First 12 hex digits of sha256 over the canonical JSON of `run`."),
-    "status": Field(str, "done, diverged (loss or weights not finite), or failed (an error; only under failures/)."),
+    "status": Field(
+        str, "done, diverged (loss or gradient norm not finite), or failed (an error; only under failures/)."
+    ),
     "stop_reason": Field(str, "budget (all epochs), max_seconds, non_finite, or error."),
     "run": Field(dict, "The run's identity: everything that can change the numbers (suite/runs.py)."),
     "run.model": Field(str, "Name in the model table, or my.pkg:MyRNN."),
@@ -56,7 +58,7 @@ FIELDS: dict[str, Field] = {
     "run.precision": Field(str, "Arithmetic of the recurrence."),
     "run.device_kind": Field(str, "cpu or cuda."),
     "sources": Field(
-        dict, "For each key of the recipe, where its value comes from: published, tuned here, default or set."
+        dict, "For each key of the recipe, where its value comes from: published, adapted, tuned here, default or set."
     ),
     "metrics": Field(dict, "The figures of merit; each in the task's metric."),
     "metrics.name": Field(str, "accuracy (a fraction) or mse."),

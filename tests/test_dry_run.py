@@ -169,3 +169,21 @@ def test_a_plugin_that_raises_is_one_line(monkeypatch):
 def test_figures_for_people():
     assert [megabytes(n) for n in (None, 1, 2_600_000, 3_210_000_000)] == ["-", "1 MB", "3 MB", "3.2 GB"]
     assert math.isfinite(len(table([])))
+
+
+def test_threads_follow_from_the_grid_not_from_what_is_left(tmp_path, monkeypatch):
+    """Another number of threads changes the last bits of a run: a resumed grid must not take one."""
+    from suite.run import parser
+    from suite.work import launch
+
+    monkeypatch.setattr(launch, "cores", lambda: 8)
+    grid, store = planned(seeds=range(4)), Store(tmp_path)
+
+    def settings(*words: str):
+        args = parser().parse_args(["--models", MODEL, "--tasks", TASK, *words])
+        return launch.executor(args, grid, store, ["cpu"])[1]
+
+    assert (settings().threads, settings("--threads", "3").threads) == (2, 3)
+    assert settings("--executor", "inline").threads == 8
+    run_grid(grid[:3], store, Settings(), InlineExecutor(), Silent())
+    assert settings().threads == 2 and settings("--jobs", "2").threads == 4

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import tomllib
+from argparse import Namespace
 from dataclasses import replace
 
 import pytest
@@ -318,3 +319,16 @@ sys.exit(main(["--models", "tanh", "--tasks", "adding", "--trials", "1", "--resu
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project, check=False)
     assert out.returncode == 2, out.stderr
     assert "pip install 'rnnbench[tune]'" in out.stderr and len(out.stderr.strip().splitlines()) == 1
+
+
+def test_what_was_tuned_for_a_plug_in_is_found_again(tmp_path):
+    from suite.tune import places
+
+    written = places(Namespace(out=tmp_path / "my"), (TASK,))[TASK]
+    assert written.name == "tests.plugins.tiny-Parity.toml"
+    written.parent.mkdir()
+    written.write_text(RECIPE)
+    assert recipes.file_for(TASK, tmp_path / "my") == written
+    by_name = tmp_path / "my" / f"{TASK}.toml"
+    by_name.write_text(RECIPE)
+    assert recipes.file_for(TASK, tmp_path / "my") == by_name

@@ -151,7 +151,9 @@ def executor(
     workers = min(args.jobs or slots, max(1, len(groups_of(waiting, args.seeds_per_run))))
     if args.executor == "inline":
         workers = 1
-    threads = args.threads or max(1, cores() // workers)
+    # From the whole grid, not from what is left of it: another number of threads changes a run's last bits.
+    most = 1 if args.executor == "inline" else min(args.jobs or slots, len(groups_of(planned, args.seeds_per_run)))
+    threads = args.threads or max(1, cores() // max(1, most))
     places = [found[i % len(found)] for i in range(workers)]
     settings = Settings(
         engine=args.engine,
@@ -200,7 +202,9 @@ def _ray(
     peaks: dict[str, int | None] = {}
     if gpu_bytes is not None:
         estimator = Estimator(store, Tasks(args.data_dir))
-        peaks = {one.run.group: estimator(one).memory_bytes for one in {o.run.group: o for o in waiting}.values()}
+        one_each = {one.run.group: one for one in waiting}
+        peaks = {group: estimator(one).memory_bytes for group, one in one_each.items()}
+        peaks = {group: peak and peak * args.seeds_per_run for group, peak in peaks.items()}
     made = ray_executor.RayExecutor(
         threads=threads, shares=gpu_shares(waiting, peaks, gpu_bytes), most=args.jobs, stall_seconds=args.stall_seconds
     )
