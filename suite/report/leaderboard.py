@@ -167,7 +167,7 @@ def notes(section: Section) -> str:
         found.append("Diverged runs are left out of mean and interval, and count as a constant guess in the rank.")
     if any(not group.primary for group in section.groups):
         found.append("Of several recipes of one model one is ranked: most seeds, then best validation mean.")
-    sizes = [float(group.entries[0].record["size"]["parameters"]) for group in section.ranked]
+    sizes = [float(group.entries[0].record["size"]["parameters"]) for group in section.groups]
     if section.track != "matched-params" and sizes and max(sizes) > 1.5 * min(sizes):
         low, high = wording.count(min(sizes)), wording.count(max(sizes))
         found.append(f"Sizes are not matched: {low} to {high} parameters.")
