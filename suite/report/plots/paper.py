@@ -17,6 +17,7 @@ from suite.report.plots.common import Plot
 from suite.report.style import Look
 
 _VARIED = ("epsilon", "gamma")
+_LENGTHS = (500, 2000, 5000)  # of the paper's figure 1
 
 
 def test_points(entry: Entry) -> tuple[Array, Array]:
@@ -33,7 +34,7 @@ def adding(sections: Sequence[Section], looks: Mapping[str, Look]) -> Plot | Non
         if section.variant.task.startswith("adding") and section.metric == "mse" and section.track == "paper":
             length = int(section.options.get("length", 0))
             by_length.setdefault(length, []).extend(section.primaries)
-    lengths = sorted(by_length, key=lambda length: (length not in (500, 2000, 5000), length))[:3]
+    lengths = [length for length in by_length if length in _LENGTHS] or sorted(by_length)[:3]
     if not lengths:
         return None
     figure, panels = style.canvas(1, len(lengths), width=3.0 * len(lengths) + 1.2, height=3.9, titles=1)
@@ -52,8 +53,8 @@ def adding(sections: Sequence[Section], looks: Mapping[str, Look]) -> Plot | Non
         figure,
         name="paper-adding",
         title="Adding problem",
-        caption="Test MSE against optimiser steps; dotted: a constant guess, 0.167. Lines: mean over finished seeds;"
-        f" bands: from the lowest to the highest. Seeds a model: {seeds}. Published as figure 1 of the coRNN paper.",
+        caption="Test MSE against optimiser steps; dotted: a constant guess, 0.167. A line a seed; one"
+        f" that ends in a cross diverged. Seeds a model: {seeds}. Published as figure 1 of the coRNN paper.",
     )
 
 
@@ -72,16 +73,22 @@ def _steps(group: Group) -> float:
 
 
 def _seed_counts(groups: Sequence[Group]) -> str:
-    counts = sorted({len(group.done) for group in _longest(groups)})
+    counts = sorted({len(group.done) + len(group.diverged) for group in _longest(groups)})
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def _tested(axes: Axes, group: Group, look: Look, shift: int) -> None:
-    lines = [test_points(entry) for entry in group.done]
-    lines = [line for line in lines if np.array_equal(line[0], lines[0][0])]
-    if lines and lines[0][0].size:
-        rows = np.array([line[1] for line in lines])
-        common.band(axes, lines[0][0], rows, look, "-", wording.model_title(group.run.model), shift)
+    """A line a run: some seeds leave the plateau and others do not, which a mean would hide."""
+    label: str | None = wording.model_title(group.run.model)
+    for entry in sorted((*group.done, *group.diverged), key=lambda entry: entry.run.seed):
+        steps, values = test_points(entry)
+        if not steps.size:
+            continue
+        drawn = {**common.line_style(look, "-"), "markevery": common.mark_every(steps.size, shift), "markersize": 4}
+        axes.plot(steps, values, label=label, linewidth=1.3, **drawn)
+        label = None
+        if entry in group.diverged:
+            axes.plot(steps[-1:], values[-1:], color=look.colour, marker="x", markersize=9, markeredgewidth=2)
 
 
 def psmnist_128(sections: Sequence[Section], looks: Mapping[str, Look]) -> Plot | None:
