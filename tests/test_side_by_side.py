@@ -113,7 +113,7 @@ def test_the_gpu_is_set_up_before_its_memory_is_counted(monkeypatch):
             assert torch.backends.cudnn.allow_tf32 is tf32, precision
     finally:
         torch.backends.cudnn.allow_tf32 = exact
-    assert calls[:4] == ["init", "cuda:1", "init", "peak"]
+    assert calls[:4] == ["init", "cuda:1", "peak", "init"]
 
 
 def test_one_diverging_seed_leaves_the_others_alone(tmp_path, monkeypatch):

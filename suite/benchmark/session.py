@@ -44,7 +44,10 @@ class Wanted:
 def measure(wanted: Wanted, say: Callable[[str], object]) -> Iterator[Row]:
     """Rows as they are measured; contenders that cannot run are named through ``say`` and left out."""
     before, flush = torch.get_num_threads(), wanted.device.type == "cpu"
-    torch.backends.cudnn.allow_tf32 = False  # all contenders multiply float32; torch's default here is tf32
+    rounded, torch.backends.cudnn.allow_tf32 = (
+        torch.backends.cudnn.allow_tf32,
+        False,
+    )  # all contenders multiply float32; torch's default here is tf32
     torch.set_flush_denormal(True)  # vanishing gradients are subnormal, and cost 4 to 12 times more
     try:
         for shape, model in wanted.pairs:
@@ -53,6 +56,7 @@ def measure(wanted: Wanted, say: Callable[[str], object]) -> Iterator[Row]:
                 yield from _rows(shape, model, threads, wanted, say)
     finally:
         torch.set_num_threads(before)
+        torch.backends.cudnn.allow_tf32 = rounded
 
 
 def _rows(shape: Shape, model: str, threads: int, wanted: Wanted, say: Callable[[str], object]) -> Iterator[Row]:

@@ -178,7 +178,7 @@ def _training(ready: Prepared) -> Iterator[None]:
 def _prepare_device(device: torch.device, run: Run) -> None:
     """The device current, its peak counted from here; cuDNN's products as exact as the run's precision says."""
     if device.type == "cuda":
-        torch.cuda.init()
+        torch.cuda.init()  # the counters do not do it themselves, and refuse a device that nothing has used yet
         if device.index is not None:
             torch.cuda.set_device(device)
         torch.backends.cudnn.allow_tf32 = run.precision not in ("float32", "float64")  # torch's default is tf32

@@ -13,7 +13,6 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 def reset(device: torch.device) -> None:
     """Start counting anew: the device's allocator on a GPU, the process's high-water mark on Linux."""
     if device.type == "cuda":
-        torch.cuda.init()  # the counters do not do it themselves, and refuse a device that nothing has used yet
         torch.cuda.reset_peak_memory_stats(device)
         return
     try:
