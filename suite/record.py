@@ -73,6 +73,12 @@ FIELDS: dict[str, Field] = {
     "seconds.prepare": Field(_NUMBER, "Building task and model."),
     "seconds.compile": Field(_NUMBER, "Building or loading the engine's kernels."),
     "seconds.train": Field(_NUMBER, "Training steps, all parts of an interrupted run added."),
+    "seconds.train_processor": Field(
+        _NUMBER,
+        "Processor time of the process (all threads) in those steps: with one thread on a CPU, less than `train` where "
+        "other work had the core.",
+        late=True,
+    ),
     "seconds.evaluate": Field(_NUMBER, "Evaluations and gradient profiles."),
     "seconds.step_median": Field(_NUMBER, "Median of a training step.", True),
     "seconds.step_q25": Field(_NUMBER, "Lower quartile of a training step.", True),

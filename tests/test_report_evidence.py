@@ -1,9 +1,8 @@
-"""Published figures and verdicts, targets, tasks together, figures of the paper, files beside the records."""
+"""Published figures and verdicts, targets, tasks together, files beside the records."""
 
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 from dataclasses import replace
 from importlib.resources import files
@@ -14,7 +13,6 @@ from scipy import stats
 
 from suite.report import across, beside, content, inputs, leaderboard, published, style, targets, wording
 from suite.report.entries import entry
-from suite.report.plots import gradients, learning, paper, steps
 from suite.report.sections import sections
 from suite.report.tables import FORMATS
 from tests import report_records as make
@@ -263,129 +261,6 @@ def test_tasks_with_more_seeds_weigh_no_more():
     b = section_of("imdb", {"cornn": [0.95] * 8, "lstm": [0.9] * 8})
     (table,) = across.tables([a, b])
     assert "the first 2 seeds of each" in table.note
-
-
-# ---- figures
-
-
-LOOKS = style.looks(make.MODELS)
-MACHINE = "Example CPU 2.5 GHz, 1 thread"
-
-
-def plot_texts(plot):
-    import re
-
-    return set(re.findall(r">([^<>]+)</text>", plot.svg))
-
-
-@pytest.fixture(scope="module")
-def section():
-    made = [make.record(make.run(model, seed=seed)) for model in make.MODELS for seed in range(2)]
-    made.append(make.record(make.run("tanh", seed=2), status="diverged"))
-    return sections(entries(*made))[0]
-
-
-@pytest.mark.parametrize(
-    ("draw", "words"),
-    [
-        (lambda s: learning.learning(s, LOOKS), {"epoch", "validation accuracy (%)"}),
-        (
-            lambda s: learning.against_seconds(s, LOOKS, "Example CPU 2.5 GHz, 1 thread"),
-            {"training seconds (mean over seeds)"},
-        ),
-        (lambda s: learning.costs(s, LOOKS), {"trained parameters", "training seconds a run", "test accuracy (%)"}),
-        (lambda s: gradients.profiles(s, LOOKS), {"time step t", "norm of dL/dh at step t", "before training"}),
-        (lambda s: gradients.norms(s, LOOKS), {"total gradient norm", "epoch"}),
-    ],
-)
-def test_figures_show_every_model_and_name_their_axes(section, draw, words):
-    with style.drawing():
-        plot = draw(section)
-    texts = plot_texts(plot)
-    assert words <= texts
-    assert {wording.model_title(model) for model in make.MODELS} <= texts
-    assert "data=mnist" in plot.caption
-    for look in LOOKS.values():
-        assert look.colour in plot.svg
-
-
-def test_looks_are_told_apart_by_colour_and_by_marker():
-    looks = list(style.looks([*make.MODELS, "my.pkg:A", "my.pkg:B"]).values())
-    assert len({look.colour for look in looks}) == len({look.marker for look in looks}) == 9
-
-
-def test_a_models_colour_does_not_depend_on_who_else_is_there():
-    assert style.looks(["cornn"])["cornn"] == style.looks(["lstm", "cornn", "x:Y"])["cornn"]
-
-
-def test_figures_without_their_data_are_left_out():
-    made = make.record()
-    for row in made["curve"]:
-        row["valid"] = row["test"] = None
-    made["profiles"], made["metrics"]["valid"] = [], None
-    section = sections(entries(made))[0]
-    with style.drawing():
-        assert learning.learning(section, LOOKS) is None
-        assert learning.against_seconds(section, LOOKS, MACHINE) is None
-        assert gradients.profiles(section, LOOKS) is None
-
-
-def test_underflowed_gradients_leave_a_gap_not_a_warning():
-    rows = np.array([[1.0, 0.0, 4.0], [4.0, 1.0, 1.0]])
-    got = gradients.geometric_mean(rows)
-    assert got[[0, 2]].tolist() == [2.0, 2.0] and math.isnan(got[1])
-
-
-def test_steps_are_kept_apart_by_engine_machine_and_sharing():
-    made = [
-        make.record(make.run(seed=0)),
-        make.record(make.run(seed=1), engine="native"),
-        make.record(make.run(seed=2), engine="native", shared_device=True),
-        make.record(make.run(seed=3), cpu="Another CPU"),
-    ]
-    rows = steps.step_rows(sections(entries(*made)))
-    assert [(row["engine"], row["machine"][:7], row["shared"]) for row in rows] == [
-        ("fused", "Another", False),
-        ("fused", "Example", False),
-        ("native", "Example", False),
-        ("native", "Example", True),
-    ]
-
-
-def test_the_papers_figures_come_from_the_right_records():
-    made = [make.record(make.run("cornn", task)) for task in ("adding", "adding-2000", "adding-5000", "psmnist")]
-    made += [make.record(make.run("lstm", "psmnist", recipe={"hidden_size": 256}))]
-    hand = dict.fromkeys(("epochs", "epsilon", "gamma"), "set: on the command line")
-    for epsilon in (2.0, 8.0):
-        for gamma in (0.5, 4.0):
-            run = make.run("cornn", "noisy_cifar", recipe={"epsilon": epsilon, "gamma": gamma})
-            made.append(make.record(run, sources=hand))
-    found = sections(entries(*made))
-    with style.drawing():
-        adding = paper.adding(found, LOOKS)
-        units = paper.psmnist_128(found, LOOKS)
-        (ablation,) = paper.ablations(found)
-        assumption = paper.assumption(found)
-    assert {"T = 500", "T = 2,000", "T = 5,000"} <= plot_texts(adding)
-    assert "coRNN, 12 epochs" in plot_texts(units) and "LSTM, 12 epochs" not in plot_texts(units)
-    assert {"2", "8", "0.5", "4"} <= plot_texts(ablation)
-    assert "psmnist (data=mnist), n=1" in plot_texts(assumption)
-    assert not any("noisy_cifar" in text for text in plot_texts(assumption))
-    assert paper.ablations(found[:1]) == [] and paper.adding([], LOOKS) is None
-
-
-def test_a_figure_made_for_a_page_has_its_own_ids_and_variables(section):
-    with style.drawing():
-        plot = learning.learning(section, LOOKS)
-    text = style.inline(plot.svg, name="here", label='a "label"', colours={"#0072b2": "--model-cornn"})
-    import re
-
-    ids = re.findall(r'\bid="([^"]+)"', text)
-    assert ids and all(name.startswith("here-") for name in ids)
-    for target in re.findall(r'url\(#([^)]+)\)|xlink:href="#([^"]+)"', text):
-        assert "".join(target) in ids
-    assert "var(--model-cornn, #0072b2)" in text and 'aria-label="a &#34;label&#34;"' in text
-    assert "<image" not in text and "http://www.w3.org" in text
 
 
 # ---- files beside the records

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from suite.work.driver import run_grid
 from suite.work.group import build_model, build_task, run_job
 from suite.work.inline import InlineExecutor
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
+from suite.work.lap import Lap
 
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"
 
@@ -57,7 +59,19 @@ def test_a_record_is_valid_and_selects_at_best_validation(tmp_path):
     assert r["metrics"]["test_last"] == r["curve"][-1]["test"]
     assert [row["steps"] for row in r["curve"]] == [2, 4, 6]
     assert all(len(row["grad_norm"]) == 5 for row in r["curve"])
+    assert r["seconds"]["train_processor"] > 0
     assert r["where"]["engine"] == "reference" and r["where"]["data"] == {"data": "parity (made up)"}
+
+
+def test_a_lap_tells_work_from_waiting():
+    lap = Lap()
+    while time.process_time() - lap._processor < 0.02:
+        pass
+    wall, processor = lap.take()
+    assert wall > 0 and processor >= 0.02
+    time.sleep(0.1)
+    wall, processor = lap.take()
+    assert processor < 0.05 < 0.1 <= wall
 
 
 @pytest.mark.parametrize("model", ["cornn", "lstm", "exprnn"])

@@ -79,6 +79,20 @@ class Entry:
         value = self.record["metrics"]["test"]
         return float(value) if self.status == "done" and value is not None else None
 
+    @property
+    def shared(self) -> bool:
+        """Whether its times are upper bounds: other runs, work or seeds side by side had a part of the machine."""
+        where = self.record["where"]
+        return bool(where["shared_device"]) or where.get("seeds_together", 1) > 1 or self._starved
+
+    @property
+    def _starved(self) -> bool:
+        """Whether its one thread on a CPU got less than 95 % of a core; records without processor time cannot say."""
+        seconds, where = self.record["seconds"], self.record["where"]
+        if where["gpu"] or where["threads"] != 1 or "train_processor" not in seconds:
+            return False
+        return bool(seconds["train_processor"] < 0.95 * seconds["train"])
+
     @cached_property
     def machine(self) -> str:
         """What computed the run, in words."""

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from suite.report import beside, wording
-from suite.report.entries import Entry
 from suite.report.groups import OWN_BUDGET, Group, Section
 from suite.report.sections import penalised_mean
 from suite.report.tables import Column, Table
@@ -27,12 +26,6 @@ def recipe_kind(group: Group) -> str:
     """Where the learning rate comes from: published, adapted (from elsewhere), tuned here, untuned, set by hand."""
     source = str(group.entries[0].record["sources"].get("lr", "default"))
     return _KINDS.get(source.partition(":")[0], source.partition(":")[0])
-
-
-def _shared(entry: Entry) -> bool:
-    """Whether other runs, or seeds side by side in the same process, shared the machine: its times are upper bounds."""
-    where = entry.record["where"]
-    return bool(where["shared_device"]) or where.get("seeds_together", 1) > 1
 
 
 def interval_text(low: float | None, high: float | None, metric: str) -> str:
@@ -96,7 +89,7 @@ def row(group: Group, section: Section) -> dict[str, Any]:
         "gradient_norm": _last_norm(group),
         "engine": engines,
         "machine": _joined([entry.machine for entry in group.entries]),
-        "shared_device": any(map(_shared, group.entries)),
+        "shared_device": any(entry.shared for entry in group.entries),
         "group": group.key,
     }
     return values | _texts(values, metric, group)
@@ -176,8 +169,8 @@ def notes(section: Section) -> str:
     engines = {str(entry.record["where"]["engine"]) for group in section.groups for entry in group.entries}
     if section.machine is not None and len(engines) > 1:
         found.append(f"Training time was limited, and engines differ: {', '.join(sorted(engines))}.")
-    if any(_shared(entry) for group in section.groups for entry in group.entries):
-        found.append("* The machine was shared with other runs or seeds: times are upper bounds.")
+    if any(entry.shared for group in section.groups for entry in group.entries):
+        found.append("* The machine was shared with other runs, seeds or work: times are upper bounds.")
     if any(entry.record["where"]["dirty"] for group in section.groups for entry in group.entries):
         found.append("Some runs come from a checkout with uncommitted changes.")
     return " ".join(found)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
+from suite.work.lap import Lap
 from suite.work.measure import to_device
 from suite.work.train import FLUSH, StopRequested, Trainer, lr_scale, set_rates
 from tasks.contract import Batch
@@ -144,22 +145,22 @@ class SideBySide:
         set_rates(self.optimizer, self.base_lrs, lr_scale(self.recipe, first.epoch))
         flush = FLUSH.get(self.device.type, 25)
         sources = [t.epoch_batches() if t in self.active else None for t in self.trainers]
-        clock = time.perf_counter()
+        lap = Lap()
         steps_left = first.steps_per_epoch - first.step
         for _ in range(steps_left):
             parts = [None if source is None else next(source) for source in sources]
             spare = next(part for part in parts if part is not None)
             self._step(self._together([part if part is not None else spare for part in parts]))
             if len(self._pending) >= flush:
-                clock = self._flush(clock)
+                self._flush(lap)
                 if not self.active:
                     return "non_finite"
                 limit = self.budget.max_seconds
                 if limit is not None and self.active[0].seconds["train"] >= limit:
                     return "max_seconds"
                 self._breathe()
-                clock = time.perf_counter()
-        self._flush(clock)
+                lap.restart()
+        self._flush(lap)
         return ""
 
     def _step(self, batch: Batch) -> None:
@@ -180,25 +181,22 @@ class SideBySide:
             trainer.step += 1
             trainer.total_steps += 1
 
-    def _flush(self, clock: float) -> float:
+    def _flush(self, lap: Lap) -> None:
         """Read losses and norms, hand each seed its own, let diverged seeds go."""
         if not self._pending:
-            return clock
+            return
         losses = torch.stack([loss for loss, _, _ in self._pending]).double().cpu()
         norms = torch.stack([norm for _, norm, _ in self._pending]).double().cpu()
         counts = [count for _, _, count in self._pending]
-        now = time.perf_counter()
-        taken = now - clock
+        wall, processor = lap.take()
         self._pending.clear()
         for s, trainer in enumerate(self.trainers):
             if trainer not in self.active:
                 continue
-            trainer.seconds["train"] += taken
-            trainer.add_step_time(taken / len(counts))
+            trainer.add_time(wall, processor, steps=len(counts))
             if not trainer.note(losses[:, s].tolist(), norms[:, s].tolist(), counts):
                 trainer.end_epoch("non_finite")
                 self._leave(trainer, "non_finite")
-        return now
 
     def _breathe(self) -> None:
         now = time.perf_counter()

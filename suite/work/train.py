@@ -21,6 +21,7 @@ from suite.errors import CannotWrite
 from suite.runs import Run
 from suite.work import checkpoint as checkpoints
 from suite.work.job import Progress
+from suite.work.lap import Lap
 from suite.work.measure import (
     digits,
     evaluate,
@@ -76,10 +77,11 @@ class Trainer:
         self.curve: list[dict[str, Any]] = []
         self.profiles: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
-        self.seconds = {"train": 0.0, "evaluate": 0.0}
+        self.seconds = {"train": 0.0, "train_processor": 0.0, "evaluate": 0.0}
         self.step_times: list[float] = []
         self._pending: list[tuple[Tensor, Tensor, int]] = []
-        self._saved_at = self._told_at = self._flushed_at = time.perf_counter()
+        self._saved_at = self._told_at = time.perf_counter()
+        self.lap = Lap()
         self.led = False  # by SideBySide: when to stop is its affair
 
     # ---- state ---------------------------------------------------------------------------------------------------
@@ -108,7 +110,7 @@ class Trainer:
         self.epoch, self.step, self.total_steps, self.resumed, self.loss_count = state["counters"]
         self.loss_sum, self.norms = state["loss_sum"], state["norms"]
         self.curve, self.profiles, self.best = state["curve"], state["profiles"], state["best"]
-        self.seconds, self.step_times = state["seconds"], state["step_times"]
+        self.seconds, self.step_times = {**self.seconds, **state["seconds"]}, state["step_times"]
         self.resumed += 1
 
     def save(self) -> None:
@@ -171,7 +173,7 @@ class Trainer:
         set_rates(self.optimizer, self.base_lrs, lr_scale(self.recipe, self.epoch))
         flush = FLUSH.get(self.device.type, 25)
         batches = self.epoch_batches()
-        self._flushed_at = time.perf_counter()
+        self.lap.restart()
         limit = self.run.budget.max_seconds
         if limit is not None and self.step and self.seconds["train"] >= limit:
             return "max_seconds"  # it was stopped in the evaluation that ends it
@@ -203,17 +205,16 @@ class Trainer:
             return True
         losses = torch.stack([loss for loss, _, _ in self._pending]).double().tolist()
         norms = torch.stack([norm for _, norm, _ in self._pending]).double().tolist()
-        now = time.perf_counter()
-        taken, self._flushed_at = now - self._flushed_at, now
-        self.seconds["train"] += taken
-        self.add_step_time(taken / len(self._pending))
         counts = [count for _, _, count in self._pending]
+        self.add_time(*self.lap.take(), steps=len(counts))
         self._pending.clear()
         return self.note(losses, norms, counts)
 
-    def add_step_time(self, seconds: float) -> None:
-        """Keep the last step times, for their quartiles."""
-        self.step_times.append(seconds)
+    def add_time(self, wall: float, processor: float, *, steps: int) -> None:
+        """Add what ``steps`` training steps took; the last step times are kept, for their quartiles."""
+        self.seconds["train"] += wall
+        self.seconds["train_processor"] += processor
+        self.step_times.append(wall / steps)
         del self.step_times[:-_KEPT_STEP_TIMES]
 
     def due_to_tell(self, now: float) -> bool:
@@ -245,7 +246,7 @@ class Trainer:
         self._stop_if_asked()
         if self.due_to_save(now):
             self.save()
-        self._flushed_at = time.perf_counter()
+        self.lap.restart()
 
     def _stop_if_asked(self) -> None:
         if self.should_stop():

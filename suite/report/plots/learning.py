@@ -91,7 +91,7 @@ def against_seconds(section: Section, looks: Mapping[str, Look], machine: str) -
             continue
         seconds = np.mean([entry.curve["seconds"][: rows.shape[1]] for entry in entries], axis=0)
         common.band(axes, seconds, rows, looks[group.run.model], dashes, group.label, shift)
-        shared += sum(bool(entry.record["where"]["shared_device"]) for entry in entries)
+        shared += sum(entry.shared for entry in entries)
     if not axes.lines:
         return None
     axes.set_xscale("log")
@@ -99,7 +99,7 @@ def against_seconds(section: Section, looks: Mapping[str, Look], machine: str) -
     common.metric_axis(axes, section, "validation")
     common.legend(figure, axes)
     note = (
-        f" {shared} of these runs shared the machine with other runs: their seconds are upper bounds." if shared else ""
+        f" {shared} of these runs shared the machine with other work: their seconds are upper bounds." if shared else ""
     )
     return common.finish(
         figure,

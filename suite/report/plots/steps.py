@@ -28,7 +28,7 @@ def step_rows(sections: Sequence[Section]) -> list[dict[str, object]]:
                         int(recipe.get("batch_size", 0)),
                         str(where["engine"]),
                         entry.machine,
-                        bool(where["shared_device"]),
+                        entry.shared,
                     )
                     found.setdefault(key, []).append(entry)
     order = wording.model_order(key[0] for key in found)
@@ -81,7 +81,7 @@ def step_times(
     axes.set_xlim(left=0)
     axes.margins(x=0.12)
     axes.set_xlabel("training step (ms)")
-    note = " Hollow markers: the machine was shared with other runs." if any(row["shared"] for row in chosen) else ""
+    note = " Hollow markers: the machine was shared with other work." if any(row["shared"] for row in chosen) else ""
     return common.finish(
         figure,
         name=f"steps-{stem}-{machine}",
