@@ -9,11 +9,15 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suite import cli
 from suite.errors import DONE, SOME_FAILED, UsageError
+
+if TYPE_CHECKING:
+    from suite.plan import Planned
 
 EPILOG = """examples:
   python -m suite.tune --models cornn,lstm --tasks har2 --trials 16 --epochs 20
@@ -93,6 +97,18 @@ def places(args: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, Path]:
     return found
 
 
+def seen_tests(plan: Iterable[Planned]) -> list[str]:
+    """A line a task whose test examples hang on the data seed: trials then train on test examples of other seeds."""
+    from suite.names import resolve
+
+    found = {one.run.task: one.run.task_options for one in plan}
+    return [
+        f"suite.tune: {task}: every seed draws its own test part, so the trials see what other seeds test on"
+        for task, options in found.items()
+        if resolve("task", task).cls.test_moves(**options)
+    ]
+
+
 def run(args: argparse.Namespace) -> int:
     """Plan, search, print."""
     from suite.plan import Request, expand, parse_set
@@ -115,7 +131,10 @@ def run(args: argparse.Namespace) -> int:
         recipes_dir=args.recipes,
     )
     found, files = studies(request, seed=args.seed), places(args, request.tasks)
-    launch.check(expand(request), args)
+    plan = expand(request)
+    launch.check(plan, args)
+    for line in seen_tests(plan):
+        print(line, file=sys.stderr)
 
     def trained(planned: Any, store: Store) -> Any:
         executor, settings = launch.executor(args, planned, store, devices)

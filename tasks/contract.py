@@ -94,6 +94,11 @@ class Task(ABC):
         """Names of the raw data sets (keys of ``tasks.sources.SOURCES``) that these options need."""
         return ()
 
+    @classmethod
+    def test_moves(cls, **options: Any) -> bool:
+        """Whether the data seed moves examples between the test part and the others, so that a search sees some."""
+        return False
+
     def steps(self, batch_size: int) -> int:
         """Training steps an epoch: all examples once, the last batch possibly smaller."""
         return -(-self.sizes["train"] // batch_size)

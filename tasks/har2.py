@@ -133,6 +133,11 @@ class HAR2(Binary):
         """The UCI HAR data, whatever the options."""
         return ("uci_har",)
 
+    @classmethod
+    def test_moves(cls, *, split: str = "random", **options: object) -> bool:
+        """Only ``pooled`` draws the test windows by the data seed."""
+        return split == "pooled"
+
     def _draw(self, split: str, part: float, subjects: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Indices of the training, validation and test windows."""
         test = torch.arange(WINDOWS["train"], sum(WINDOWS.values()))

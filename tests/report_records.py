@@ -20,9 +20,9 @@ TASKS: dict[str, dict[str, Any]] = {
     "adding-5000": {"length": 5000, "epoch_steps": 100},
     "smnist": {"data": "mnist", "permuted": False, "permutation_seed": 12008},
     "psmnist": {"data": "mnist", "permuted": True, "permutation_seed": 12008},
-    "noisy_cifar": {"noise": "shared"},
-    "har2": {"normalisation": "train", "split": "data-seed"},
-    "imdb": {"embedding": "random", "read": "last-padded"},
+    "noisy_cifar": {"noise": "shared", "length": 1000},
+    "har2": {"normalise": "standardise", "split": "random"},
+    "imdb": {"vectors": "random", "readout": "padded"},
 }
 _LENGTH = {"smnist": 784, "psmnist": 784, "noisy_cifar": 1000, "har2": 128, "imdb": 1100}
 _CHANCE = {"smnist": 0.1135, "psmnist": 0.1135, "noisy_cifar": 0.1, "har2": 0.53, "imdb": 0.5}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from suite import names
 from suite.report import across, beside, content, inputs, leaderboard, published, style, targets, wording
 from suite.report.entries import entry
 from suite.report.sections import sections
@@ -153,6 +154,22 @@ def test_other_data_has_no_published_figure_beside_it(options):
     assert beside.beside(full) != []
 
 
+@pytest.mark.parametrize(
+    ("model", "task", "options"),
+    [("lstm", "imdb", {"max_length": 200}), ("lstm", "imdb", {"train_examples": 1000}),
+     ("cornn", "noisy_cifar", {"length": 40})],
+)  # fmt: skip
+def test_shortened_data_has_no_published_figure_beside_it(model, task, options):
+    (short,) = sections(entries(make.record(make.run(model, task, options=options))))
+    (full,) = sections(entries(make.record(make.run(model, task))))
+    assert beside.beside(short) == [] and beside.beside(full) != []
+
+
+def test_another_split_is_named_as_a_reason():
+    (section,) = sections(entries(make.record(make.run("lstm", "har2", options={"split": "pooled"}))))
+    assert all("split=pooled here, random there" in one.reasons for one in beside.beside(section))
+
+
 def test_the_leaderboards_figure_is_the_one_of_the_same_size():
     group = group_of([0.9, 0.91], model="lstm")
     (section,) = sections(group.entries)
@@ -184,6 +201,13 @@ def test_time_to_a_target_is_the_first_epoch_that_reaches_it():
     assert targets.reached(one, 0.95, higher_is_better=True) is None
     assert targets.reached(one, 0.1, higher_is_better=False) == (10.0, 1.0)
     assert targets.area(one) == pytest.approx(((0.1 + 0.6) / 2 + (0.6 + 0.4) / 2 + (0.4 + 0.9) / 2) / 3)
+
+
+def test_times_of_a_shared_machine_are_marked():
+    made = [make.record(make.run(seed=0), shared_device=True), make.record(make.run("lstm", seed=0))]
+    found = targets.table(sections(entries(*made))[0])
+    marked = {row["model"]: row["seconds_text"].endswith("*") for row in found.rows}
+    assert marked == {"cornn": True, "lstm": False} and "upper bounds" in found.note
 
 
 def test_a_target_that_most_runs_miss_is_censored():
@@ -254,6 +278,24 @@ def test_a_preset_never_shares_a_table_with_the_full_protocol():
     for record in quick:
         record["where"]["preset"] = "quick"
     assert [len(section.groups) for section in sections(entries(*made, *quick))] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [({}, "full protocol"), ({"data": "digits5k"}, "with other data or options"),
+     ({"train_examples": 100}, "on part of the data")],
+)  # fmt: skip
+def test_other_data_is_not_the_full_protocol(options, kind):
+    section = section_of("psmnist", {"cornn": [0.9], "lstm": [0.8]}, options=options)
+    assert across._protocol(section).endswith(kind)
+
+
+def test_the_full_protocol_is_what_the_tasks_do_by_default():
+    for name in names.table("task"):
+        plugin = names.resolve("task", name)
+        for key, value in content.task(name)["full"].items():
+            own = plugin.fixed.get(key, plugin.schema[key].default if key in plugin.schema else None)
+            assert own == value, (name, key)
 
 
 def test_tasks_with_more_seeds_weigh_no_more():
@@ -362,7 +404,7 @@ def test_equations_are_html_without_markup_from_outside():
 def test_content_files_hold_known_keys_only():
     kinds = {
         "models": "title name summary equations symbols initialisation source link blocks diagnostics",
-        "tasks": "title summary protocol fixed target published_note data findings",
+        "tasks": "title summary protocol full fixed target published_note data findings",
     }
     for kind, known in kinds.items():
         for file in files("suite.report").joinpath("content", kind).iterdir():

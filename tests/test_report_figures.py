@@ -79,6 +79,17 @@ def test_figures_without_their_data_are_left_out():
         assert gradients.profiles(section, LOOKS) is None
 
 
+def test_a_trained_profile_is_of_finished_runs():
+    """A diverged run's last profile is of the epoch before it diverged, maybe the first."""
+    made = [make.record(make.run(seed=0)), make.record(make.run(seed=1), status="diverged")]
+    (group,) = sections(entries(*made))[0].groups
+    (finished,) = group.done
+    _, norms = gradients.profile_line(group, untrained=False)
+    assert norms == pytest.approx(finished.profiles[-1].norms[0])
+    (alone,) = sections(entries(made[1]))[0].groups
+    assert gradients.profile_line(alone, untrained=False) is not None
+
+
 def test_underflowed_gradients_leave_a_gap_not_a_warning():
     rows = np.array([[1.0, 0.0, 4.0], [4.0, 1.0, 1.0]])
     got = gradients.geometric_mean(rows)

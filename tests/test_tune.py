@@ -19,7 +19,7 @@ from suite.names import resolve
 from suite.plan import Request, expand
 from suite.record import load
 from suite.store import Store
-from suite.tune import main
+from suite.tune import main, seen_tests
 from suite.work import tuned
 from suite.work.driver import Outcome, run_grid
 from suite.work.inline import InlineExecutor
@@ -313,7 +313,7 @@ def test_without_optuna_one_line_and_exit_code_2(tmp_path, project):
     code = f"""
 import sys
 sys.modules["optuna"] = None
-from suite.tune import main
+from suite.tune import main, seen_tests
 sys.exit(main(["--models", "tanh", "--tasks", "adding", "--trials", "1", "--results-dir", r"{tmp_path}"]))
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=project, check=False)
@@ -332,3 +332,15 @@ def test_what_was_tuned_for_a_plug_in_is_found_again(tmp_path):
     by_name = tmp_path / "my" / f"{TASK}.toml"
     by_name.write_text(RECIPE)
     assert recipes.file_for(TASK, tmp_path / "my") == by_name
+
+
+@pytest.mark.parametrize(
+    ("task", "sets", "said"),
+    [("psmnist", (("psmnist", "data", "digits5k"),), True), ("psmnist", (), False),
+     ("har2", (("har2", "split", "pooled"),), True), ("har2", (), False), (TASK, (), False)],
+)  # fmt: skip
+def test_trials_that_see_test_examples_are_told(task, sets, said):
+    lines = seen_tests(expand(Request(models=("lstm",), tasks=(task,), sets=sets)))
+    assert [line.startswith(f"suite.tune: {task}: every seed draws its own test part") for line in lines] == [
+        True
+    ] * said

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from suite.report import wording
+from suite.report import content, wording
 from suite.report.entries import Array
 from suite.report.groups import OWN_BUDGET, Group, Section
 from suite.report.leaderboard import interval_text
@@ -61,10 +61,16 @@ def suites(sections: Sequence[Section]) -> dict[tuple[str, str], list[Section]]:
 
 
 def _protocol(section: Section) -> str:
-    """The words that sections have to share to be put together: full protocol, or the budget and what is cut."""
+    """The words that sections have to share to be put together: full protocol, or the budget and what differs.
+
+    Full is each recipe's own number of epochs, all of the data, and the options that the task's protocol has.
+    """
     cut = any(section.options.get(key) is not None for key in ("train_examples", "test_examples", "max_length"))
-    whole = section.budget == OWN_BUDGET and not cut
-    return "full protocol" if whole else section.budget + (" on part of the data" if cut else "")
+    own = content.task(section.variant.task)["full"]
+    other = any(section.options.get(key, value) != value for key, value in own.items())
+    if section.budget == OWN_BUDGET and not cut and not other:
+        return "full protocol"
+    return section.budget + (" on part of the data" if cut else "") + (" with other data or options" if other else "")
 
 
 def _weight(section: Section) -> tuple[int, int, str]:

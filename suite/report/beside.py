@@ -16,7 +16,8 @@ from suite.report.statistics import prediction_interval
 
 VERDICTS = ("within", "below", "above", "not comparable")
 FEWEST = 3  # seeds: with two the interval is so wide (t = 12.7) that nearly everything lies within
-_DATA = ("data", "train_examples", "valid_examples", "test_examples", "max_length")  # options that change the data
+# Options that change the data.
+_DATA = ("data", "train_examples", "valid_examples", "test_examples", "max_length", "length")
 # Recipe keys that may be set by hand without making it another recipe: compared on their own, or without effect.
 _HARMLESS = ("hidden_size", "epochs", "eval_batch_size", "test_every")
 

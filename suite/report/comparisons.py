@@ -76,7 +76,7 @@ _PUBLISHED = (
     Column("label", "model", left=True, head=True, chip=True, link="page"),
     Column("hidden_size", "H"),
     Column("ours", "ours", "ours_text", note="Test metric under the selection that the source used."),
-    Column("low", "95 % interval", "interval_text", note="Of our mean at the best validation epoch."),
+    Column("low", "95 % interval", "interval_text", note="Of our mean, under that selection."),
     Column("finished", "seeds"),
     Column("published", "published", "published_text"),
     Column("published_hidden", "H there", "published_hidden_text"),

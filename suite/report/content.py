@@ -30,7 +30,7 @@ def model(name: str) -> dict[str, Any]:
 
 def task(name: str) -> dict[str, Any]:
     """What is known of a task: title, protocol, data sets; of a plug-in its name alone."""
-    nothing: dict[str, Any] = {"title": name, "summary": "", "published_note": "", "target": None}
+    nothing: dict[str, Any] = {"title": name, "summary": "", "published_note": "", "target": None, "full": {}}
     lists: dict[str, Any] = {"protocol": [], "data": [], "findings": [], "fixed": []}
     return nothing | lists | _load("tasks", name)
 

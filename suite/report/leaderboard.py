@@ -20,6 +20,7 @@ _KINDS = {
     "set": "set by hand",
 }
 INCOMPLETE = "†"
+SHARED = "* The machine was shared with other runs, seeds or work: times are upper bounds."
 
 
 def recipe_kind(group: Group) -> str:
@@ -170,7 +171,7 @@ def notes(section: Section) -> str:
     if section.machine is not None and len(engines) > 1:
         found.append(f"Training time was limited, and engines differ: {', '.join(sorted(engines))}.")
     if any(entry.shared for group in section.groups for entry in group.entries):
-        found.append("* The machine was shared with other runs, seeds or work: times are upper bounds.")
+        found.append(SHARED)
     if any(entry.record["where"]["dirty"] for group in section.groups for entry in group.entries):
         found.append("Some runs come from a checkout with uncommitted changes.")
     return " ".join(found)

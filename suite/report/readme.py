@@ -39,7 +39,8 @@ def _scores(sections: Sequence[Section]) -> Table:
     columns = [Column("task", "task", left=True)] + [Column(model, wording.model_title(model)) for model in models]
     note = (
         "Test accuracy in % (adding problem: mean squared error): mean ± standard deviation over seeds, in brackets"
-        " the number of seeds, at the epoch with the best validation score. –: not run."
+        " the number of finished seeds, at the epoch with the best validation score. Lost: diverged or failed, not"
+        " in that mean (in the pages' ranks a diverged run counts as a constant guess). –: not run."
     )
     return Table("readme", "", columns, rows, note)
 
@@ -87,7 +88,8 @@ def _cited(sections: Sequence[Section]) -> Table:
         Column("verdict", "verdict", left=True),
         Column("why", "why", left=True),
     ]
-    return Table("readme-published", "", columns, rows)
+    note = "Ours is of the epoch that the source takes: beside logs the last one, else the best on validation data."
+    return Table("readme-published", "", columns, rows, note)
 
 
 def insert(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from suite.report import content, wording
 from suite.report.entries import Entry
 from suite.report.groups import Group, Section
-from suite.report.leaderboard import heading
+from suite.report.leaderboard import SHARED, heading
 from suite.report.statistics import describe
 from suite.report.tables import Column, Table
 
@@ -72,6 +72,8 @@ def _row(group: Group, section: Section, goal: float) -> dict[str, Any]:
     longest = max(
         (float(entry.curve["seconds"][-1]) for entry in group.entries if entry.curve["seconds"].size), default=None
     )
+    shared = any(entry.shared for entry in group.entries)
+    mark = "*" if shared else ""
     return {
         "model": group.run.model,
         "page": f"models/{wording.slug(group.run.model)}.html",
@@ -82,7 +84,8 @@ def _row(group: Group, section: Section, goal: float) -> dict[str, Any]:
         "reached": hits,
         "reached_text": f"{hits} of {len(times)}",
         "seconds": seconds,
-        "seconds_text": wording.seconds(seconds) if seconds is not None else f"> {wording.seconds(longest)}",
+        "seconds_text": (wording.seconds(seconds) if seconds is not None else f"> {wording.seconds(longest)}") + mark,
+        "shared_device": shared,
         "steps": steps,
         "steps_text": wording.count(steps) if steps is not None else "not reached",
         "area": spread.mean,
@@ -112,6 +115,9 @@ def table(section: Section) -> Table | None:
     )
     if len(machines) > 1:
         note += " Several machines are mixed here: compare steps, not seconds."
+    rows = [_row(group, section, goal) for group in section.groups]
+    if any(row["shared_device"] for row in rows):
+        note += f" {SHARED}"
     return Table(
         name=f"targets-{section.slug}",
         title=f"Time to a validation {unit} of {wording.metric(goal, section.metric)}: {heading(section)}",
@@ -126,7 +132,7 @@ def table(section: Section) -> Table | None:
             ),
             Column("area_low", "95 % interval", "area_interval_text", note="Of that mean, over finished runs."),
         ],
-        rows=[_row(group, section, goal) for group in section.groups],
+        rows=rows,
         note=note,
         heading=f"Time to a validation {unit} of {wording.metric(goal, section.metric)}",
     )

@@ -28,10 +28,11 @@ def geometric_mean(rows: Array) -> Array:
 def profile_line(group: Group, *, untrained: bool, block: int = 0) -> tuple[Array, Array] | None:
     """(t, norm) of one state block: geometric mean over the seeds whose profiles share their time points.
 
-    ``untrained`` takes the profile before the first step, else the last one after a step.
+    ``untrained`` takes the profile before the first step of every run, else the last one of the finished runs; of
+    diverged runs, whose last profile is of an early epoch, only where no run finished.
     """
     found: list[Profile] = []
-    for entry in group.entries:
+    for entry in group.entries if untrained else group.done or group.entries:
         chosen = [profile for profile in entry.profiles if (profile.epoch == 0) == untrained]
         if chosen and chosen[-1].norms.shape[0] > block:
             found.append(chosen[-1])
@@ -62,7 +63,8 @@ def profiles(section: Section, looks: Mapping[str, Look]) -> Plot | None:
         name=f"profiles-{section.slug}",
         title="Gradient profiles",
         caption=f"{section.name}: Frobenius norm of the total gradient dL/dh at every time step, on the first 64"
-        " validation examples; geometric mean over seeds, diverged runs included. The axis is cut"
+        " validation examples; geometric mean over seeds, after training over finished runs where there are any."
+        " The axis is cut"
         f" {-round(np.log10(FLOOR))} decades below the largest norm.{common.left_out(section)}",
     )
 

@@ -144,6 +144,8 @@ def costs(section: Section, looks: Mapping[str, Look]) -> Plot | None:
     common.legend(figure, panels[0])
     machines = sorted({entry.machine for group in section.groups for entry in group.done})
     warning = "" if len(machines) == 1 else " Seconds from several machines do not compare."
+    if any(entry.shared for group in section.groups for entry in group.done):
+        warning += " Some machines were shared with other runs, seeds or work: seconds are upper bounds."
     return common.finish(
         figure,
         name=f"costs-{section.slug}",
