@@ -116,8 +116,8 @@ PROFILE: dict[str, Field] = {
     "t": Field(list, "Time steps (from 0) at which the norms stand; 512 at most."),
     "norms": Field(
         list,
-        "One list a state block (block 0 is h): Frobenius norm over (B, block) of dL/d(state_t). On a CPU the recurrence "
-        "flushes numbers below 1.2e-38 to zero: norms under 1e-30 are no measurement.",
+        "One list a state block (block 0 is h): Frobenius norm over (B, block) of dL/d(state_t). On a CPU "
+        "numbers below 1.2e-38 are flushed to zero: norms under 1e-30 are no measurement.",
     ),
 }
 WHERE: dict[str, Field] = {
