@@ -103,7 +103,7 @@ def coerce(name: str, value: Any, parameter: inspect.Parameter) -> Any:
             return value
     elif isinstance(value, (int, float)):
         if float in kinds:
-            return float(value)
+            return float(value) + 0.0  # -0.0 and 0 become the same too
         if int in kinds and float(value).is_integer():
             return int(value)
     elif isinstance(value, str) and (str in kinds or Path in kinds):

@@ -162,6 +162,10 @@ def _runs(
     match: Match | None,
 ) -> list[Planned]:  # fmt: skip
     sets = dict(sets)
+    if "epochs" in sets and request.track == "matched-time":
+        raise UsageError(f"--set {model.name}.epochs: track matched-time trains as many epochs as the time allows")
+    if "epochs" in sets and request.epochs is not None:
+        raise UsageError(f"--epochs {request.epochs} and --set {model.name}.epochs={sets['epochs']}: give one of them")
     if request.epochs is not None:
         sets["epochs"] = request.epochs
     run, sources = _first(request, model, task, task_options, sets)
@@ -184,7 +188,8 @@ def _first(
         model, task.name, preset=request.preset, track=request.track, overrides=sets, extra=request.recipes_dir
     )
     values, sources = dict(recipe.values), dict(recipe.sources)
-    budget = Budget(epochs=values.pop("epochs"), max_seconds=request.max_seconds)
+    seconds = None if request.max_seconds is None else float(request.max_seconds)
+    budget = Budget(epochs=values.pop("epochs"), max_seconds=seconds)
     if budget.max_seconds is not None and not 0 < budget.max_seconds < 1e9:
         raise UsageError(f"--max-seconds: wanted > 0, got {budget.max_seconds:g}")
     run = Run(

@@ -99,14 +99,15 @@ def file_for(task: str, extra: Path | None = None) -> Path:
 def tables(task: str, extra: Path | None = None) -> tuple[Path, dict[str, Any]]:
     """A task's recipe file, parsed. One without ``[default]`` (as ``suite.tune`` writes) is laid over the packaged one.
 
+    A preset that the file lacks is the packaged one's, options of the task among it.
+
     Raises:
         UsageError: a syntax error with its line, or a file that cannot be read.
     """
     path = file_for(task, extra)
-    data = read(path)
+    data, base = read(path), read(file_for(task))
     if "default" in data:
-        return path, data
-    base = read(file_for(task))
+        return path, {**{key: base[key] for key in PRESETS if key in base}, **data}
     presets = {key: {**base[key], **data[key]} for key in PRESETS if key in base and key in data}
     return path, {**base, **data, **presets}
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ _EPILOG = """\
 engines: loop (as published coRNN code writes it), torch (torch.nn.LSTM, RNN),
 reference, fused, native, triton, graph. The table's last column is the ratio of
 medians, loop over engine. --gate compares ratios, never seconds, with the
-baseline that --save-baseline stored for this processor; one thread alone.
+baseline that --save-baseline stored for this processor; one thread alone. An
+engine of the baseline that no longer runs here is a regression.
 exit codes: 0 measured, 2 usage, 3 regression, 5 cannot write.
 """
 ALWAYS = ("psmnist", "har2")  # every model is measured at these; coRNN at every shape
@@ -151,7 +153,8 @@ def _gate(rows: list[dict[str, Any]], baseline: Path, args: argparse.Namespace, 
     from suite.benchmark import session, table
 
     stored = json.loads(baseline.read_text())["rows"]
-    if not table.compared(rows, stored):
+    lost = table.missing(rows, stored, pairs=[(s.name, m) for s, m in asked.pairs], engines=asked.engines)
+    if not lost and not table.compared(rows, stored):
         raise UsageError(f"--gate: {baseline} has no ratio for what was measured (one thread, with the loop)")
     fallen = table.regressions(rows, stored, tolerance=args.tolerance)
     if fallen:
@@ -163,44 +166,70 @@ def _gate(rows: list[dict[str, Any]], baseline: Path, args: argparse.Namespace, 
             line.split(":")[0] for line in table.regressions(again, stored, tolerance=args.tolerance)
         }
         fallen = [line for line in fallen if line.split(":")[0] in both]
-    for line in fallen:
+    for line in (*lost, *fallen):
         _say(f"regression: {line}")
-    if not fallen:
+    if not lost and not fallen:
         _say(f"no regression: {table.compared(rows, stored)} ratios within {args.tolerance:.0%} of {baseline}")
-    return REGRESSION if fallen else DONE
+    return REGRESSION if lost or fallen else DONE
+
+
+def _check_baseline(baseline: Path, args: argparse.Namespace, asked: Wanted) -> None:
+    """Before anything is measured: the baseline is there to compare with, and is not replaced by a part of itself.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not baseline.is_file():
+        if args.gate:
+            raise UsageError(f"--gate: no baseline for this processor ({baseline}): store one with --save-baseline")
+        return
+    stored = json.loads(baseline.read_text())
+    clock = stored.get("clock", "wall")
+    if args.gate and clock != args.clock:
+        raise UsageError(f"--gate: {baseline} was measured with --clock {clock}: measure with the same one")
+    pairs = {(shape.name, model) for shape, model in asked.pairs}
+    kept = [row for row in stored["rows"] if row["engine"] in asked.engines and (row["shape"], row["model"]) in pairs]
+    gone = sum(row["engine"] != "runner" for row in stored["rows"]) - len(kept)
+    if args.save_baseline and gone:
+        raise UsageError(f"--save-baseline: {baseline} has {gone} rows that this would not measure: remove it first")
+
+
+def _measured(args: argparse.Namespace, asked: Wanted) -> Iterator[dict[str, Any]]:
+    from suite.benchmark import session
+
+    yield from session.measure(asked, _say)
+    if args.overhead:
+        from suite.benchmark.overhead import overhead_row
+
+        yield overhead_row(seconds=args.seconds, say=_say, clock=args.clock, device=asked.device)
 
 
 def _run(args: argparse.Namespace) -> int:
-    from suite.benchmark import session, table
+    from suite.benchmark import table
     from suite.work import provenance
 
     asked = wanted(args)
     machine, folder = _machine(asked.device), args.results_dir / "speed"
     baseline = folder / "baselines" / f"{_slug(machine)}.json"
-    if args.gate and not baseline.is_file():
-        raise UsageError(f"--gate: no baseline for this processor ({baseline}): store one with --save-baseline")
-    rows = []
-    for row in session.measure(asked, _say):
-        rows.append(row)
-        if args.json:
-            print(json.dumps(row), flush=True)
-    if args.overhead:
-        from suite.benchmark.overhead import overhead_row
-
-        rows.append(overhead_row(seconds=args.seconds, say=_say, clock=args.clock, device=asked.device))
-        if args.json:
-            print(json.dumps(rows[-1]), flush=True)
+    _check_baseline(baseline, args, asked)
+    date, rows = provenance.now(), list[dict[str, Any]]()
+    command = " ".join(("python -m suite.speed", *args.argv))
+    content = {"schema": 1, "date": date, "machine": machine, "command": command, "clock": args.clock, "rows": rows}
+    try:
+        for row in _measured(args, asked):
+            rows.append(row)
+            if args.json:
+                print(json.dumps(row), flush=True)
+    finally:  # what was measured before an error or Ctrl-C is kept
+        if rows:
+            _store(folder / f"{_slug(machine)}-{re.sub('[^0-9]', '', date)}.json", content)
     if not rows:
         raise UsageError("nothing was measured: none of these engines runs these models here")
     if not args.json:
         for line in table.lines(rows):
             print(line)
-    date = provenance.now()
-    command = " ".join(("python -m suite.speed", *args.argv))
-    content = {"schema": 1, "date": date, "machine": machine, "command": command, "clock": args.clock, "rows": rows}
-    _store(folder / f"{_slug(machine)}-{re.sub('[^0-9]', '', date)}.json", content)
     code = _gate(rows, baseline, args, asked) if args.gate else DONE
-    if args.save_baseline:
+    if args.save_baseline and code == DONE:
         _store(baseline, content)
     return code
 

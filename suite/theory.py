@@ -60,8 +60,8 @@ def command(args: argparse.Namespace, check: str) -> str:
     return shlex.join([*words, "--untrained"] if args.untrained else words)
 
 
-def charts(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
-    """Run the checks and yield (check, chart) as they come.
+def charts(args: argparse.Namespace) -> Iterator[tuple[str, Any, dict[str, str]]]:
+    """Run the checks and yield (check, chart, ids of the recipes that it used) as they come.
 
     Raises:
         UsageError: an unknown check, model or task.
@@ -85,8 +85,9 @@ def charts(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     )
     for name in names:
         module, _, function = CHECKS[name][0].partition(":")
+        setting.used.clear()
         for chart in getattr(importlib.import_module(module), function)(setting):
-            yield name, chart
+            yield name, chart, dict(setting.used)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -95,10 +96,10 @@ def run(args: argparse.Namespace) -> int:
     from suite.work.theory.chart import machine
 
     folder: Path = args.results_dir / "theory"
-    for name, chart in charts(args):
+    for name, chart, runs in charts(args):
         path = folder / f"{chart.stem}.json"
         facts = {"command": command(args, name), "date": date.today().isoformat(), "machine": machine(args.threads)}
-        write_atomic(path, chart.text(**facts))
+        write_atomic(path, chart.text(**facts, runs=runs))
         if args.json:
             print(
                 json.dumps({"check": name, "title": chart.title, "finding": chart.finding, "path": str(path)}),

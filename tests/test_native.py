@@ -20,6 +20,7 @@ from models.scan import engines, native
 from models.scan.cell import scan
 from models.scan.native import build as builder
 from models.tanh import TanhCell
+from suite.work import forkserver
 from tests.oracles import gates
 
 needs_compiler = pytest.mark.skipif(native.unavailable("cpu") is not None, reason="no C++ compiler")
@@ -215,6 +216,27 @@ print(os.waitpid(pid, 0)[1])
 def test_a_forked_child_does_not_wait_for_threads_that_it_lacks():
     out, err = python(FORKED).communicate(timeout=100)
     assert out.strip() == "0", err
+
+
+def look(connection):
+    """In a worker: whether it has OpenMP whole, after two threads of it have worked."""
+    torch.set_num_threads(2)
+    before = native._is_forked
+    gates.run("native", gates.problem("cornn", 40, 8, 70))
+    connection.send((before, len(list(Path("/proc/self/task").iterdir()))))
+
+
+@needs_compiler
+def test_a_worker_of_the_runner_uses_torchs_threads():
+    """Its fork server only imports, so nothing is lost by the fork."""
+    context = forkserver.start()
+    ours, theirs = context.Pipe()
+    process = context.Process(target=look, args=(theirs,))
+    process.start()
+    assert ours.poll(60)
+    forked, threads = ours.recv()
+    process.join()
+    assert forked is False and threads >= 2
 
 
 @needs_compiler

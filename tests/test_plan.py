@@ -57,6 +57,33 @@ def test_integers_and_floats_of_equal_value_make_the_same_id():
     assert c.run.id != a.run.id
 
 
+def test_seconds_and_zeros_of_equal_value_make_the_same_id():
+    def id_of(zero, **changes):
+        (one,) = expand(Request(("tanh",), ("adding",), sets=(("tanh", "clip_norm", zero),), **changes))
+        return one.run.id
+
+    assert id_of(0, max_seconds=60) == id_of(-0.0, max_seconds=60.0) == id_of(0.0, max_seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs": 4}, "give one of them"),
+        ({"track": "matched-time", "max_seconds": 9.0}, "as many epochs as the time"),
+    ],
+)
+def test_epochs_said_twice_or_in_vain_are_refused(changes, words):
+    with pytest.raises(UsageError, match=words):
+        expand(Request(("tanh",), ("adding",), sets=(("tanh", "epochs", 7),), **changes))
+
+
+def test_a_recipe_folder_without_a_preset_leaves_the_packaged_preset(tmp_path: Path):
+    (tmp_path / "psmnist.toml").write_text('[default]\nsource = "default: a test"\nhidden_size = 7\n')
+    (one,) = expand(Request(("tanh",), ("psmnist",), preset="quick", recipes_dir=tmp_path))
+    (packaged,) = expand(Request(("tanh",), ("psmnist",), preset="quick"))
+    assert one.run == packaged.run and one.run.task_options["data"] == "digits5k"
+
+
 def test_what_makes_an_id_and_what_does_not():
     (base,) = plan()
     for change in ({"seeds": (1,)}, {"epochs": 3}, {"max_seconds": 5.0}, {"precision": "float64"},

@@ -9,6 +9,7 @@ import torch
 
 from models import MODELS
 from suite.plan import Request, expand
+from suite.work import train as trainer
 from suite.work.group import run_job
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
 
@@ -158,3 +159,11 @@ def test_no_seed_of_a_group_is_compared_with_itself(tmp_path):
     """The curves of different seeds differ: the tests above compare what they say."""
     together = records(train(planned("cornn"), tmp_path))
     assert together[0]["curve"][0]["train_loss"] != together[1]["curve"][0]["train_loss"]
+
+
+def test_the_time_budget_ends_short_epochs_too(tmp_path, monkeypatch):
+    """Losses, and with them the time, are read at the end of an epoch that is shorter than their interval."""
+    monkeypatch.setitem(trainer.FLUSH, "cpu", 25)
+    found = records(train(planned("tanh", epochs=2_000, max_seconds=0.05), tmp_path))
+    assert {r["stop_reason"] for r in found.values()} == {"max_seconds"}
+    assert all(r["curve"][-1]["test"] is not None for r in found.values())

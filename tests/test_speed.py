@@ -15,6 +15,7 @@ from suite.benchmark.contenders import LOOP, Step
 from suite.benchmark.shapes import SHAPES, Shape, batch
 from suite.benchmark.timing import Timing, interleaved
 from suite.report import inputs
+from suite.work import train
 
 CPU = torch.device("cpu")
 TINY = Shape("tiny", "psmnist", 6, 4, 2, 5, 3, "classes")
@@ -119,6 +120,51 @@ def test_a_run_stores_what_the_report_reads_and_the_gate_compares_with_it(tmp_pa
     baseline.write_text(json.dumps(content))
     assert speed.main([*SMALL, *folder, "--gate"]) == 3
     assert "regression: har2 tanh fused" in capsys.readouterr().err
+    assert speed.main([*SMALL, *folder, "--gate", "--save-baseline"]) == 3
+    assert json.loads(baseline.read_text()) == content  # what fell is no new baseline
+
+
+def test_the_gate_misses_an_engine_that_no_longer_runs(tmp_path, capsys):
+    folder = ["--results-dir", str(tmp_path)]
+    assert speed.main([*SMALL, *folder, "--save-baseline"]) == 0
+    (baseline,) = (tmp_path / "speed" / "baselines").glob("*.json")
+    content = json.loads(baseline.read_text())
+    content["rows"].append(content["rows"][1] | {"engine": "torch", "hidden": 9999})
+    baseline.write_text(json.dumps(content))
+    options = [*SMALL, *folder, "--tolerance", "0.99", "--gate"]
+    assert speed.main(options) == 0  # torch was not asked for
+    options[options.index("loop,fused")] = "loop,torch,fused"
+    assert speed.main(options) == 3
+    assert "regression: har2 tanh torch: not measured" in capsys.readouterr().err
+
+
+def test_a_baseline_is_compared_under_its_own_clock_and_never_cut_short(tmp_path, capsys):
+    folder = ["--results-dir", str(tmp_path)]
+    assert speed.main([*SMALL, *folder, "--save-baseline"]) == 0
+    assert speed.main([*SMALL, *folder, "--gate", "--clock", "cpu"]) == 2
+    assert "--clock wall" in capsys.readouterr().err
+    part = [word.replace("loop,fused", "loop") for word in SMALL]
+    assert speed.main([*part, *folder, "--save-baseline"]) == 2
+    assert "has 1 rows that this would not measure" in capsys.readouterr().err
+
+
+def test_what_was_measured_before_an_error_is_stored(tmp_path, monkeypatch):
+    def broken(**_):
+        raise RuntimeError("no step of the runner was timed")
+
+    monkeypatch.setattr(overhead, "overhead_row", broken)
+    with pytest.raises(RuntimeError):
+        speed.main([*SMALL, "--results-dir", str(tmp_path), "--overhead"])
+    (stored,) = (tmp_path / "speed").glob("*.json")
+    assert [row["engine"] for row in json.loads(stored.read_text())["rows"]] == ["loop", "fused"]
+
+
+def test_the_runners_share_is_measured_where_losses_are_read_seldom(monkeypatch):
+    """As on a GPU, where the trainer asks whether to stop after every 25th step alone."""
+    monkeypatch.setitem(train.FLUSH, "cpu", 25)
+    monkeypatch.setattr(overhead, "SHAPE", Shape("psmnist", "psmnist", 784, 120, 1, 8, 10, "classes"))
+    row = overhead.overhead_row(seconds=7.0, say=lambda _: None)
+    assert row["step_ms"]["n"] > 20
 
 
 @pytest.mark.parametrize(

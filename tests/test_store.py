@@ -226,6 +226,17 @@ def test_claims_and_rights_of_dead_drivers_are_swept(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == ["b.claim"]
 
 
+def test_a_stale_claim_in_a_folder_that_cannot_be_written_is_left(tmp_path, monkeypatch):
+    put(tmp_path / "a.claim", gone())
+    monkeypatch.setattr(claims, "write_new", broken)
+    with Claims(tmp_path):
+        assert (tmp_path / "a.claim").is_file()
+
+
+def broken(*_):
+    raise CannotWrite("Read-only file system")
+
+
 # ---- merge -----------------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -201,7 +202,7 @@ def small(**changes):
 
 
 def checked(chart):
-    values = json.loads(chart.text(command="c", date="2000-01-01", machine={"cpu": "x"}))
+    values = json.loads(chart.text(command="c", date="2000-01-01", machine={"cpu": "x"}, runs={}))
     read_check(values)
     return values
 
@@ -295,3 +296,13 @@ def test_bad_input_is_one_line(capsys, words, said):
     assert main(words) == 2
     err = capsys.readouterr().err
     assert said in err and len(err.splitlines()) == 1
+
+
+def test_the_committed_checks_are_of_todays_recipes():
+    setting = Setting()
+    files = sorted((Path(__file__).parents[1] / "results" / "theory").glob("*.json"))
+    assert files
+    for path in files:
+        for name, stored in json.loads(path.read_text())["runs"].items():
+            model, task = name.split(" on ")
+            assert setting.run(model, task).id == stored, f"{path.name} is out of date ({name}): run suite.theory again"

@@ -66,6 +66,7 @@ def test_seeds_share_the_size_and_the_rest_of_the_recipe_stays():
 def test_a_given_size_is_checked_and_not_changed():
     (one,) = matched(("lstm",), sets=(("lstm", "hidden_size", 89),))
     assert one.run.id == matched(("lstm",))[0].run.id
+    assert one.sources["hidden_size"] == "set: on the command line, within 2 % of 33281 parameters of cornn"
     with pytest.raises(UsageError, match=r"wanted 33281 parameters, those of cornn, within 2 %; 40 units have 7081"):
         matched(("lstm",), sets=(("lstm", "hidden_size", 40),))
 

@@ -10,15 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from suite.errors import CannotWrite
 from suite.plan import Request, expand
 from suite.record import load, validate
 from suite.store import Store
-from suite.work import checkpoint
+from suite.work import checkpoint, train
+from suite.work.claims import Claims
 from suite.work.driver import run_grid
 from suite.work.group import build_model, build_task, run_job
 from suite.work.inline import InlineExecutor
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
 from suite.work.lap import Lap
+from suite.work.processes import ProcessExecutor
 
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"
 
@@ -134,6 +137,15 @@ def test_the_time_budget_ends_with_one_full_evaluation(tmp_path):
     assert r["curve"][-1]["test"] is not None
 
 
+def test_the_time_budget_ends_a_run_whose_epochs_are_shorter_than_a_read_of_the_losses(tmp_path, monkeypatch):
+    """As on a GPU: losses, and with them the time, are read every 25 steps; an epoch has two here."""
+    monkeypatch.setitem(train.FLUSH, "cpu", 25)
+    (one,) = planned(epochs=2_000, max_seconds=0.05)
+    r = record(one, tmp_path)
+    assert r["stop_reason"] == "max_seconds" and len(r["curve"]) < 2_000
+    assert r["curve"][-1]["steps"] % 2 == 0 and r["curve"][-1]["test"] is not None
+
+
 def test_a_model_that_raises_becomes_a_failure_with_its_words(tmp_path):
     (one,) = planned(models=("tests.plugins.broken:Raises",))
     r = record(one, tmp_path)
@@ -182,6 +194,28 @@ def test_a_second_call_skips_what_is_done(tmp_path):
     assert stamps == {p: p.stat().st_mtime_ns for p in store.paths()}
     assert [r["run"]["seed"] for r in second.records] == [0, 1]
     assert not list(Path(tmp_path).rglob("*.tmp")) and not list((tmp_path / "checkpoints").glob("*.pt"))
+
+
+@pytest.mark.parametrize("make", [InlineExecutor, lambda: ProcessExecutor(2, devices=("cpu", "cpu"))])
+def test_a_claim_that_cannot_be_written_stops_the_grid_with_its_records_and_checkpoints(tmp_path, monkeypatch, make):
+    """The disk is full when the third run is to be claimed: the second one, at work meanwhile, keeps its checkpoint."""
+    runs = [*planned(seeds=(0,)), *planned(seeds=(1,), epochs=100_000), *planned(seeds=(2,))]
+    inline = make is InlineExecutor
+    if inline:
+        runs.pop(1)
+    take = Claims.take
+
+    def full(self, name):
+        if name == runs[-1].run.id:
+            raise CannotWrite("cannot write a claim: No space left on device")
+        return take(self, name)
+
+    monkeypatch.setattr(Claims, "take", full)
+    store = Store(tmp_path)
+    with pytest.raises(CannotWrite, match="No space left"):
+        run_grid(runs, store, Settings(), make(), Quiet())
+    assert store.has(runs[0].run) and not store.has(runs[-1].run)
+    assert inline or store.checkpoint_path(runs[1].run).is_file()
 
 
 def test_failures_stand_apart_and_are_retried_only_on_request(tmp_path):

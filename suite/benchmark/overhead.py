@@ -81,9 +81,11 @@ def overhead_row(
             model, task, one.run, device=device, report=lambda _: None, should_stop=pairs,
             checkpoint=Path(folder) / "checkpoint.pt", checkpoint_seconds=60.0,
         )  # fmt: skip
-        pairs.trainer = trainer
+        pairs.trainer, trainer.flush = trainer, 1
         trainer.fit()
     own, bare = pairs.own, pairs.beside
+    if not own:
+        raise RuntimeError("suite.speed --overhead: no step of the runner was timed")
     share = statistics.median(a / b for a, b in zip(own, bare)) - 1.0
     note = f"the runner's step over a bare one on {engine}: {share:+.1%}, median of {len(own)} pairs"
     out = row(SHAPE, "cornn", "runner", 1, Timing.of(own), None, None, note)

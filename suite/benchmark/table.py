@@ -57,6 +57,26 @@ def regressions(rows: Iterable[Row], baseline: Iterable[Row], *, tolerance: floa
     return found
 
 
+def missing(
+    rows: Iterable[Row], baseline: Iterable[Row], *, pairs: Iterable[tuple[str, str]], engines: Iterable[str]
+) -> list[str]:
+    """Rows of the baseline, at one thread, that were asked for and not measured: an engine that no longer runs here.
+
+    Args:
+        rows: measured now.
+        baseline: stored.
+        pairs: shapes and models that were asked for, by name.
+        engines: engines that were asked for.
+    """
+    measured, pairs, engines = {key(row) for row in rows}, set(pairs), set(engines)
+    return [
+        f"{row['shape']} {row['model']} {row['engine']}: not measured, the baseline says {row['ratio_to_loop']:.2f}"
+        for row in baseline
+        if row["threads"] == 1 and row["ratio_to_loop"] and row["engine"] in engines
+        and (row["shape"], row["model"]) in pairs and key(row) not in measured
+    ]  # fmt: skip
+
+
 def compared(rows: Iterable[Row], baseline: Iterable[Row]) -> int:
     """How many rows the baseline knows and the gate looks at."""
     stored = {key(row) for row in baseline if row["ratio_to_loop"]}

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from suite.errors import CannotWrite
 from suite.files import machine, process_start, temporary, write_atomic, write_new
 
 BEAT_SECONDS = 10.0
@@ -116,8 +117,9 @@ class Claims:
     def sweep(self) -> None:
         """Remove claims of drivers that are gone: of runs that have their record nobody else would."""
         for path in self.folder.glob("*.claim"):
-            if self._take_over(path):
-                _remove(path)
+            with suppress(CannotWrite):  # a finished grid is shown from a read-only folder too
+                if self._take_over(path):
+                    _remove(path)
         for right in self.folder.glob(".*.void"):
             if self._stale(right, read(right)):
                 _remove(right)

@@ -117,8 +117,8 @@ def run_grid(
     store.sweep()
     groups = groups_of(waiting, settings.seeds_per_run)
     with Stopper() as stopper, Claims(store.claims_folder()) as claims:
-        todo = Todo(groups, store, replace(settings, code=provenance.commit()), claims)
         grid = _Grid(store, claims, Shy(watcher), stopper)
+        todo = Todo(groups, store, replace(settings, code=provenance.commit()), claims, grid.fail)
         try:
             grid.watcher.begin(waiting, held)
             for event in executor.run(todo, stopper):
@@ -150,10 +150,14 @@ class _Grid:
         else:
             try:
                 self._keep(event.record)
-            except CannotWrite as error:  # the other runs are asked for their checkpoints, as with Ctrl-C
+            except CannotWrite as error:
                 self.unsaved.append(event.record)
-                self.trouble = self.trouble or error
-                self.stopper.ask()
+                self.fail(error)
+
+    def fail(self, error: CannotWrite) -> None:
+        """Something could not be written: the runs at work are asked for their checkpoints, as with Ctrl-C."""
+        self.trouble = self.trouble or error
+        self.stopper.ask()
 
     def settle(self) -> None:
         """Try once more to write what could not be written.

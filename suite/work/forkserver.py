@@ -15,7 +15,7 @@ PRELOAD = [
     "suite.work.tied_server",
     "suite.work.group",
     "models.scan.fused",
-    "models.scan.native",
+    "suite.work.openmp_server",
     "torch._dynamo",  # torch imports it when the first optimiser is made: 1.5 s that each worker would pay
 ]
 

@@ -48,6 +48,11 @@ class Matched:
         count = _count(run, task, size)
         if abs(count - wanted) > TOLERANCE * wanted:
             raise UsageError(_refusal(run, task, reference, wanted, size, given=given))
+        if given:
+            return (
+                size,
+                f"set: on the command line, within {100 * TOLERANCE:g} % of {wanted} parameters of {reference.model}",
+            )
         return size, f"set: matched to {wanted} parameters of {reference.model}"
 
     def _task(self, run: Run) -> Task:

@@ -17,7 +17,7 @@ from torch.func import functional_call, vmap
 
 from suite.work.lap import Lap
 from suite.work.measure import to_device
-from suite.work.train import FLUSH, StopRequested, Trainer, lr_scale, set_rates
+from suite.work.train import StopRequested, Trainer, lr_scale, set_rates
 from tasks.contract import Batch
 
 
@@ -143,7 +143,6 @@ class SideBySide:
     def _train_epoch(self) -> str:
         first = self.active[0]
         set_rates(self.optimizer, self.base_lrs, lr_scale(self.recipe, first.epoch))
-        flush = FLUSH.get(self.device.type, 25)
         sources = [t.epoch_batches() if t in self.active else None for t in self.trainers]
         lap = Lap()
         steps_left = first.steps_per_epoch - first.step
@@ -151,17 +150,16 @@ class SideBySide:
             parts = [None if source is None else next(source) for source in sources]
             spare = next(part for part in parts if part is not None)
             self._step(self._together([part if part is not None else spare for part in parts]))
-            if len(self._pending) >= flush:
+            if len(self._pending) >= first.flush:
                 self._flush(lap)
                 if not self.active:
                     return "non_finite"
-                limit = self.budget.max_seconds
-                if limit is not None and self.active[0].seconds["train"] >= limit:
+                if self.active[0].out_of_time():
                     return "max_seconds"
                 self._breathe()
                 lap.restart()
         self._flush(lap)
-        return ""
+        return "max_seconds" if self.active and self.active[0].out_of_time() else ""
 
     def _step(self, batch: Batch) -> None:
         self.optimizer.zero_grad(set_to_none=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from suite.errors import CannotWrite
 from suite.plan import Planned
 from suite.store import Store
 from suite.work.claims import Claims
@@ -24,13 +25,17 @@ class Todo:
         store: asked whether another driver has finished a run meanwhile.
         settings: how to run.
         claims: of this driver.
+        trouble: told once where claims cannot be written; no job comes after that.
 
     Attributes:
         elsewhere: by id, runs that another driver finished in the meantime.
     """
 
-    def __init__(self, groups: Sequence[Sequence[Planned]], store: Store, settings: Settings, claims: Claims) -> None:
-        self.store, self.settings, self.claims = store, settings, claims
+    def __init__(
+        self, groups: Sequence[Sequence[Planned]], store: Store, settings: Settings, claims: Claims,
+        trouble: Callable[[CannotWrite], object],
+    ) -> None:  # fmt: skip
+        self.store, self.settings, self.claims, self.trouble = store, settings, claims, trouble
         self.elsewhere: dict[str, Planned] = {}
         self._fresh = deque(groups)
         self._held: deque[tuple[float, Sequence[Planned]]] = deque()  # by other drivers: when to look, what
@@ -43,11 +48,16 @@ class Todo:
         return not self._fresh and not self._held
 
     def take(self) -> Job | None:
-        """The next job, claimed; None where there is none now.
+        """The next job, claimed; None where there is none now."""
+        try:
+            return self._take()
+        except CannotWrite as error:
+            self._fresh.clear()
+            self._held.clear()
+            self.trouble(error)
+            return None
 
-        Raises:
-            CannotWrite: claims cannot be written.
-        """
+    def _take(self) -> Job | None:
         while self._fresh:
             job = self._claim(self._fresh.popleft())
             if job is not None:

@@ -81,7 +81,7 @@ class Trainer:
         self.step_times: list[float] = []
         self._pending: list[tuple[Tensor, Tensor, int]] = []
         self._saved_at = self._told_at = time.perf_counter()
-        self.lap = Lap()
+        self.lap, self.flush = Lap(), FLUSH.get(device.type, 25)
         self.led = False  # by SideBySide: when to stop is its affair
 
     # ---- state ---------------------------------------------------------------------------------------------------
@@ -171,20 +171,25 @@ class Trainer:
 
     def _train_epoch(self) -> str:
         set_rates(self.optimizer, self.base_lrs, lr_scale(self.recipe, self.epoch))
-        flush = FLUSH.get(self.device.type, 25)
         batches = self.epoch_batches()
         self.lap.restart()
-        limit = self.run.budget.max_seconds
-        if limit is not None and self.step and self.seconds["train"] >= limit:
+        if self.step and self.out_of_time():
             return "max_seconds"  # it was stopped in the evaluation that ends it
         for batch in batches:
             self._step(to_device(batch, self.device))
-            if len(self._pending) >= flush and not self._flush():
+            if len(self._pending) >= self.flush and not self._flush():
                 return "non_finite"
-            if limit is not None and self.seconds["train"] >= limit and not self._pending:
+            if not self._pending and self.out_of_time():
                 return "max_seconds"
             self._breathe()
-        return "" if self._flush() else "non_finite"
+        if not self._flush():
+            return "non_finite"
+        return "max_seconds" if self.out_of_time() else ""
+
+    def out_of_time(self) -> bool:
+        """Whether the training seconds of the budget are used, as far as they have been read."""
+        limit = self.run.budget.max_seconds
+        return limit is not None and self.seconds["train"] >= limit
 
     def _step(self, batch: Batch) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -307,14 +312,7 @@ class Trainer:
         """Report where the run stands."""
         self.report(
             Progress(
-                self.run.id,
-                kind,
-                self.epoch,
-                self.run.budget.epochs,
-                self.step,
-                self.steps_per_epoch,
-                self.seconds["train"],
-                self.curve[-1] if kind == "epoch" else {},
-                self.best.get("valid"),
+                self.run.id, kind, self.epoch, self.run.budget.epochs, self.step, self.steps_per_epoch,
+                self.seconds["train"], self.curve[-1] if kind == "epoch" else {}, self.best.get("valid"),
             )
-        )
+        )  # fmt: skip

@@ -126,13 +126,19 @@ def _openmp() -> int | None:
         return None
 
 
+def only_imports() -> None:
+    """Said by a fork server: it computes nothing, so OpenMP has no threads here that a forked child would lack."""
+    global _only_imports
+    _only_imports = True
+
+
 def _forked() -> None:
-    """OpenMP's threads do not outlive a fork, and it would wait for them: a forked child starts threads of its own."""
-    global _is_forked
-    _is_forked = True
+    """OpenMP's threads do not outlive a fork, and it would wait for them: such a child starts threads of its own."""
+    global _is_forked, _only_imports
+    _is_forked, _only_imports = _is_forked or not _only_imports, False
 
 
-_is_forked = False
+_only_imports = _is_forked = False
 os.register_at_fork(after_in_child=_forked)
 
 

@@ -86,12 +86,12 @@ class Chart:
     log_x: bool = False
     log_y: bool = False
 
-    def text(self, *, command: str, date: str, machine: Mapping[str, Any]) -> str:
-        """The file's text."""
+    def text(self, *, command: str, date: str, machine: Mapping[str, Any], runs: Mapping[str, str]) -> str:
+        """The file's text; ``runs`` are the ids of the recipes behind it, to see whether it is out of date."""
         values = {
             "schema": SCHEMA, "check": self.check, "title": self.title, "command": command, "date": date,
-            "machine": dict(machine), "x_label": self.x_label, "y_label": self.y_label, "log_x": self.log_x,
-            "log_y": self.log_y, "series": [one.as_json() for one in self.series],
+            "machine": dict(machine), "runs": dict(runs), "x_label": self.x_label, "y_label": self.y_label,
+            "log_x": self.log_x, "log_y": self.log_y, "series": [one.as_json() for one in self.series],
             "bound": None if self.bound is None else [one.as_json() for one in self.bound], "finding": self.finding,
         }  # fmt: skip
         body = ",\n".join(f" {json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in values.items())

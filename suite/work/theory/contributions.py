@@ -154,25 +154,23 @@ def far_entries(steps: int, k: int, *, seed: int = 0) -> float:
 
 
 def exponent(setting: Setting) -> Iterator[Chart]:
-    """Median |dE_n^(k)/dW_ij| against dt at the fixed time n dt = 1, for early k."""
+    """Median |dE_n^(k)/dW_ij| against dt at the fixed time n dt = 1, for an early k and for one that grows with n."""
     steps = torch.tensor(HALVINGS, dtype=torch.float64)
     dts = TIME / steps
-    kinds = {
-        f"k at the fixed time k dt = {EARLY:g}": [far_entries(n, round(EARLY * n)) for n in HALVINGS],
-        f"k = {STEP_K} fixed": [far_entries(n, STEP_K) for n in HALVINGS],
-    }
-    words, bound = [], []
-    for label, values in kinds.items():
-        found = slope(dts.log(), torch.tensor(values, dtype=torch.float64).log())
-        line = values[0] * (dts / dts[0]) ** PREDICTED
-        bound.append(curve(f"dt^{PREDICTED:g} from the first point of: {label}", dts, line))
-        words.append(f"{label}: {found:.2f} ({_against(found)})")
+    early = [far_entries(n, STEP_K) for n in HALVINGS]
+    growing = [far_entries(n, round(EARLY * n)) for n in HALVINGS]
+    at_k, at_time = (slope(dts.log(), torch.tensor(v, dtype=torch.float64).log()) for v in (early, growing))
+    late = f"at the fixed time k dt = {EARLY:g}"
+    line = early[0] * (dts / dts[0]) ** PREDICTED
     yield Chart(
         "exponent", "exponent", "Scaling of a far contribution with the time step", "time step dt",
-        "|dE_n^(k)/dW_ij|, median of entries", tuple(curve(name, dts, v, log=True) for name, v in kinds.items()),
+        "|dE_n^(k)/dW_ij|, median of entries",
+        (curve(f"k = {STEP_K}", dts, early, log=True), curve(f"k {late}", dts, growing, log=True)),
         f"{UNITS} units, n dt = {TIME:g}, gamma = epsilon = 1, implicit damping, weights as initialised, smooth input. "
-        f"Fitted exponents, {PREDICTED} recalled from the paper: {'; '.join(words)}.",
-        bound=tuple(bound), log_x=True, log_y=True,
+        f"Fitted exponents: {at_k:.2f} for k = {STEP_K}, where the recalled O(dt^{PREDICTED:g}) is stated (k << n): "
+        f"{_against(at_k)}; {at_time:.2f} {late}, where k grows with n and y_k does not shrink with dt, so that "
+        "the direct term alone is of order dt: the statement is not about this case.",
+        bound=(curve(f"dt^{PREDICTED:g} from the first point of k = {STEP_K}", dts, line),), log_x=True, log_y=True,
     )  # fmt: skip
 
 
@@ -180,4 +178,4 @@ def _against(found: float) -> str:
     """A fitted exponent beside the recalled one, which is an upper bound O(dt^1.5)."""
     if abs(found - PREDICTED) < 0.1:
         return "as recalled"
-    return "O(dt^1.5) is NOT met" if found < PREDICTED else "within O(dt^1.5), which is not sharp here"
+    return "NOT met" if found < PREDICTED else "met, and not sharp here"

@@ -140,12 +140,12 @@ def gradient_bound(setting: Setting) -> Iterator[Chart]:
 
 def _bound_finding(found: dict[str, list[float]], limit: float) -> str:
     worst = max(max(values) for values in found.values())
-    growth = {label: values[-1] / values[0] for label, values in found.items()}
+    growth = {label: max(values) / min(values) for label, values in found.items()}
     label = max(growth, key=lambda name: growth[name])
     return (
         f"{LOSS_UNITS} units, |target| = 1 at every step, {LOSS_SEEDS} seeds: the recalled bound "
         "1.5 (m + Ybar sqrt(m)) = "
         f"{limit:g} is {'met' if worst <= limit else 'NOT met'}; the largest gradient is {short(worst)}, "
-        f"{short(worst / limit)} of it. From N = {LENGTHS[0]} to {LENGTHS[-1]} it changes by at most a factor "
-        f"{short(growth[label])} ({label})."
+        f"{short(worst / limit)} of it. From N = {LENGTHS[0]} to {LENGTHS[-1]} the smallest and the largest "
+        f"of one kind of weights lie at most a factor {short(growth[label])} apart ({label})."
     )

@@ -39,6 +39,7 @@ class Setting:
         data_dir: the data root.
         steps: optimiser steps of the short training; 0: none.
         seeds: initialisations where a check takes several.
+        used: "model on task" -> id of the recipe's run with seed 0, for every model that was built so far.
     """
 
     models: tuple[str, ...] = (CORNN, "tanh", "lstm")
@@ -46,6 +47,7 @@ class Setting:
     data_dir: Path | None = None
     steps: int = 60
     seeds: int = 10
+    used: dict[str, str] = field(init=False, default_factory=dict)
     _tasks: Tasks = field(init=False)
     _trained: dict[str, SequenceModel] = field(init=False, default_factory=dict)
     _usable: list[str] | None = field(init=False, default=None)
@@ -88,6 +90,7 @@ class Setting:
 
     def model(self, run: Run, *, trained: bool = False) -> SequenceModel:
         """The run's model in float64, as initialised or after the short training."""
+        self.used[f"{run.model} on {run.task}"] = self.run(run.model, run.task).id
         key = f"{run.id} {trained}"
         if key not in self._trained:
             model = build_model(run, self.task(run), engine="auto")
@@ -109,6 +112,8 @@ def train(model: SequenceModel, task: Task, run: Run, *, steps: int) -> None:
     for batch in itertools.islice(itertools.chain.from_iterable(epochs), steps):
         optimizer.zero_grad(set_to_none=True)
         task.loss(model(batch.x, batch.lengths), batch).backward()
+        if run.recipe["clip_norm"]:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), run.recipe["clip_norm"])
         optimizer.step()
 
 
