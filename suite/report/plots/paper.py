@@ -133,7 +133,7 @@ def assumption(sections: Sequence[Section]) -> Plot | None:
     columns = min(3, len(found))
     rows = -(-len(found) // columns)
     figure, panels = style.canvas(
-        rows, columns, width=3.0 * columns + 0.6, height=2.6 * rows + 0.3, left=0.6, between=0.5, titles=1
+        rows, columns, width=3.0 * columns + 0.6, height=2.8 * rows + 0.3, left=0.6, between=0.5, titles=2
     )
     for axes, (section, entries) in zip(panels, found):
         for name, label, look in (
@@ -145,7 +145,7 @@ def assumption(sections: Sequence[Section]) -> Plot | None:
         axes.axhline(
             float(entries[0].diagnostics["dt_r"][0]), color=style.INK, linestyle="--", linewidth=1.3, label="√Δt"
         )
-        axes.set_title(f"{section.name}, n={len(entries)}", fontsize=10.5)
+        axes.set_title(section.name.replace(" (", "\n(", 1) + f", n={len(entries)}", fontsize=9.5)
         common.whole_numbers(axes)
         axes.set_ylim(bottom=0)
     for axes in panels[len(found) :]:
