@@ -44,10 +44,8 @@ class Wanted:
 def measure(wanted: Wanted, say: Callable[[str], object]) -> Iterator[Row]:
     """Rows as they are measured; contenders that cannot run are named through ``say`` and left out."""
     before, flush = torch.get_num_threads(), wanted.device.type == "cpu"
-    rounded, torch.backends.cudnn.allow_tf32 = (
-        torch.backends.cudnn.allow_tf32,
-        False,
-    )  # all contenders multiply float32; torch's default here is tf32
+    rounded = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False  # all contenders multiply float32; torch's default here is tf32
     torch.set_flush_denormal(True)  # vanishing gradients are subnormal, and cost 4 to 12 times more
     try:
         for shape, model in wanted.pairs:
