@@ -231,6 +231,21 @@ def test_failed_runs_are_counted_from_the_failures_folder():
     assert "1 failed" in leaderboard.row(section.groups[0], section)["seeds_text"]
 
 
+def test_what_all_rows_say_goes_below_a_pages_table_and_stays_in_its_files():
+    section = grid_of({"cornn": [0.9], "lstm": [0.8]})
+    full = leaderboard.table(section)
+    page = leaderboard.spoken(full)
+    assert {"engine", "machine"} <= {column.key for column in full.columns}
+    assert not {"engine", "machine"} & {column.key for column in page.columns}
+    assert page.note.endswith("All rows: engine fused, machine Example CPU 2.5 GHz, 1 thread.")
+    mixed = entries(make.record(make.run(seed=0)), make.record(make.run(seed=1), engine="native"))
+    page = leaderboard.spoken(leaderboard.table(sections(mixed)[0]))
+    assert "machine" not in {column.key for column in page.columns}
+    two = entries(make.record(make.run("lstm")), make.record(make.run("cornn"), engine="native"))
+    page = leaderboard.spoken(leaderboard.table(sections(two)[0]))
+    assert "engine" in {column.key for column in page.columns} and "engine" not in page.note
+
+
 def test_unequal_sizes_are_said():
     sizes = (("cornn", 64), ("lstm", 256))
     made = [make.record(make.run(model, seed=s, recipe={"hidden_size": h})) for model, h in sizes for s in (0, 1)]

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from suite import names
-from suite.report import across, beside, content, inputs, leaderboard, published, style, targets, wording
+from suite.report import across, beside, comparisons, content, inputs, leaderboard, published, style, targets, wording
 from suite.report.entries import entry
 from suite.report.sections import sections
 from suite.report.tables import FORMATS
@@ -168,6 +168,21 @@ def test_shortened_data_has_no_published_figure_beside_it(model, task, options):
 def test_another_split_is_named_as_a_reason():
     (section,) = sections(entries(make.record(make.run("lstm", "har2", options={"split": "pooled"}))))
     assert all("split=pooled here, random there" in one.reasons for one in beside.beside(section))
+
+
+def test_of_an_ablation_one_recipe_stands_beside_published_figures():
+    def made(epsilon):
+        run = make.run(task="har2", recipe={"hidden_size": 64, "epsilon": epsilon})
+        return make.record(run, sources={"epsilon": "set: by hand"})
+
+    ablated = [made(epsilon) for epsilon in (2.0, 8.0, 32.0)]
+    (section,) = sections(entries(*ablated))
+    (first,) = {comparison.group.label for comparison in beside.beside(section)}
+    assert first == section.primaries[0].label and len(beside.unheld(section)) == 2
+    table = comparisons.published_table(section)
+    assert "2 further recipes of the same model, set by hand, left out." in table.note
+    (alone,) = sections(entries(ablated[0]))
+    assert beside.unheld(alone) == [] and "set by hand here: epsilon" in beside.beside(alone)[0].reasons
 
 
 def test_the_leaderboards_figure_is_the_one_of_the_same_size():

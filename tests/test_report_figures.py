@@ -10,7 +10,7 @@ import pytest
 
 from suite.report import style, wording
 from suite.report.entries import entry
-from suite.report.plots import gradients, learning, paper, steps
+from suite.report.plots import common, gradients, learning, paper, steps
 from suite.report.sections import sections
 from tests import report_records as make
 
@@ -56,6 +56,17 @@ def test_figures_show_every_model_and_name_their_axes(section, draw, words):
     assert "data=mnist" in plot.caption
     for look in LOOKS.values():
         assert look.colour in plot.svg
+
+
+def test_a_single_epoch_stands_on_a_whole_number_and_recipes_of_a_model_are_told_apart():
+    recipes = [make.run(epochs=1, recipe={"lr": lr}) for lr in (0.001, 0.002, 0.004, 0.008)]
+    (one,) = sections(entries(*map(make.record, recipes)))
+    with style.drawing():
+        curves = learning.learning(one, LOOKS)
+    ticks = {text for text in plot_texts(curves) if re.fullmatch(r"[\d.]+", text)}
+    assert "1" in ticks and not any("." in tick for tick in ticks)
+    markers = [tuple(sorted(common.marker(LOOKS["cornn"], dashes).items())) for _, dashes in common.drawn(one)]
+    assert len(set(markers)) == 4
 
 
 def test_looks_are_told_apart_by_colour_and_by_marker():

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from suite.report import wording
+from suite.report.command import is_set
 from suite.report.entries import Entry
 from suite.report.groups import Group, Section
 from suite.report.published import Published, figures
@@ -67,8 +68,7 @@ def _obstacles(group: Group, figure: Published) -> list[str]:
     if run.track != "paper":
         reasons.append(f"track {run.track} here")
     sources = {key: str(source).partition(":")[0] for key, source in group.entries[0].record["sources"].items()}
-    by_hand = sorted(key for key, kind in sources.items() if kind == "set" and key not in _HARMLESS)
-    if by_hand:
+    if by_hand := set_by_hand(group):
         reasons.append(f"set by hand here: {', '.join(by_hand)}")
     if sources.get("lr", "default") == "default":
         reasons.append("untuned recipe here")
@@ -92,6 +92,12 @@ def _obstacles(group: Group, figure: Published) -> list[str]:
     elif figure.kind == "mean" and (figure.n is None or figure.sd is None):
         reasons.append("spread or number of runs not stated there")
     return reasons
+
+
+def set_by_hand(group: Group) -> list[str]:
+    """Recipe keys that were set by hand and make it another recipe."""
+    sources = group.entries[0].record["sources"]
+    return sorted(key for key, text in sources.items() if is_set(text) and key not in _HARMLESS)
 
 
 def compare(group: Group, figure: Published) -> Comparison:
@@ -141,15 +147,22 @@ def beside(section: Section) -> list[Comparison]:
 
     A variant on other data (bundled digits, a part of the examples) is another task: no published figure stands beside
     it. No figure is held against coRNN on psMNIST at 128 units: no source that was read says how to get one there, so
-    there is neither value nor verdict (``no_recipe`` says so).
+    there is neither value nor verdict (``no_recipe`` says so). Of a model's recipes that were set by hand only the
+    first stands beside published figures: an ablation has many (``unheld`` names them).
     """
     found = []
+    skipped = [group.key for group in unheld(section)]
     for group in section.groups:
-        for figure in figures():
+        for figure in () if group.key in skipped else figures():
             ours = (group.run.model, section.variant.task)
             if (figure.model, figure.task) == ours and not no_recipe(group) and not _other_data(group, figure):
                 found.append(compare(group, figure))
     return found
+
+
+def unheld(section: Section) -> list[Group]:
+    """Groups that are not a model's first in the section and whose recipes were set by hand."""
+    return [group for group in section.groups if not group.primary and set_by_hand(group)]
 
 
 def _other_data(group: Group, figure: Published) -> bool:

@@ -73,7 +73,7 @@ def _signed(value: float | None, metric: str) -> str:
 
 
 _PUBLISHED = (
-    Column("label", "model", left=True, head=True, chip=True, link="page"),
+    Column("label", "model", left=True, head=True, chip=True, link="page", wrap=True),
     Column("hidden_size", "H"),
     Column("ours", "ours", "ours_text", note="Test metric under the selection that the source used."),
     Column("low", "95 % interval", "interval_text", note="Of our mean, under that selection."),
@@ -94,6 +94,9 @@ def published_table(section: Section) -> Table | None:
     note = "Where a source reports the last epoch, our last epoch stands beside it."
     if without:
         note += f" No recipe is published for psMNIST with 128 units: no value and no verdict for {', '.join(without)}."
+    if unheld := beside.unheld(section):
+        word = "recipe" if len(unheld) == 1 else "recipes"
+        note += f" {len(unheld)} further {word} of the same model, set by hand, left out."
     if not found:
         return None
     return Table(

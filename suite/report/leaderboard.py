@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,11 +120,11 @@ def columns(metric: str) -> list[Column]:
     unit = wording.metric_unit(metric)
     return [
         Column("rank", "rank", "rank_text", note="Place by mean; a diverged run counts as a constant guess."),
-        Column("label", "model", left=True, head=True, chip=True, link="page"),
+        Column("label", "model", left=True, head=True, chip=True, link="page", wrap=True),
         Column("mean", unit, "mean_text", note="Test metric at the best validation epoch, mean over finished runs."),
         Column("sd", "sd", "sd_text", note="Standard deviation over finished runs (n - 1)."),
         Column("low", "95 % interval", "interval_text", note="Of the mean: Student's t below ten seeds, BCa from ten."),
-        Column("finished", "seeds", "seeds_text", note="Finished runs; diverged and failed ones are counted beside."),
+        Column("finished", "seeds", "seeds_text", note="Finished runs; beside them diverged, failed ones.", wrap=True),
         Column("best", "best run", "best_text", note="The best single run: never the headline."),
         Column("recipe", "recipe", left=True, note="Where the learning rate comes from: see Methods."),
         Column("hidden_size", "H", note="Hidden units."),
@@ -133,9 +134,20 @@ def columns(metric: str) -> list[Column]:
         Column("train_seconds", "training", "train_text", note="Training time of a run, mean over seeds."),
         Column("step_ms", "ms/step", "step_text", note="Median training step, mean over seeds."),
         Column("gradient_norm", "gradient norm", "gradient_text", note="Median over the last epoch, over seeds."),
-        Column("engine", "engine", left=True),
-        Column("machine", "machine", left=True),
+        Column("engine", "engine", left=True, wrap=True),
+        Column("machine", "machine", left=True, wrap=True),
     ]
+
+
+def spoken(full: Table) -> Table:
+    """The table for a page: columns that say one thing in every row become a sentence of the note."""
+    values = {key: {str(row[key]) for row in full.rows} for key in ("engine", "machine")}
+    said = {key: min(found) for key, found in values.items() if len(found) == 1}
+    if not said:
+        return full
+    sentence = f"All rows: {', '.join(f'{key} {value}' for key, value in said.items())}."
+    kept = [column for column in full.columns if column.key not in said]
+    return replace(full, columns=kept, note=f"{full.note} {sentence}".strip())
 
 
 SHORT = (

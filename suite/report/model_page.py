@@ -26,9 +26,9 @@ def standing(model: str, views: Sequence[View]) -> Table | None:
     if not rows:
         return None
     columns = [
-        Column("variant", "task", left=True, head=True, link="page"),
+        Column("variant", "task", left=True, head=True, link="page", wrap=True),
         Column("track", "track", left=True),
-        Column("label", "recipe", left=True),
+        Column("label", "recipe", left=True, wrap=True),
         Column("rank", "rank", "rank_text"),
         Column("mean", "score", "score_text", note="Accuracy in percent, or MSE."),
         Column("low", "95 % interval", "interval_text"),

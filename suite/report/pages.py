@@ -134,7 +134,7 @@ def steps_table(views: Sequence[View]) -> Table:
             )
     columns = [
         Column("title", "model", left=True, head=True, chip=True),
-        Column("variant", "task", left=True),
+        Column("variant", "task", left=True, wrap=True),
         Column("engine", "engine", left=True),
         Column("hidden_size", "H"),
         Column("batch_size", "batch"),
@@ -142,7 +142,7 @@ def steps_table(views: Sequence[View]) -> Table:
         Column("quartiles", "quartiles (ms)"),
         Column("runs", "runs"),
         Column("shared_text", "machine shared", left=True),
-        Column("machine", "machine", left=True),
+        Column("machine", "machine", left=True, wrap=True),
     ]
     return Table("steps", "Training step of the runs", columns, rows)
 

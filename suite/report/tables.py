@@ -28,7 +28,8 @@ class Column:
         chip: whether the model's colour stands before the text (pages only).
         link: key of a page's path in a row, relative to the site (pages only).
         code: whether the text is a command (pages only).
-        wide: whether the text may break over lines (pages only).
+        wide: whether the text is long and breaks over lines (pages only).
+        wrap: whether the text may break over lines where room is short (pages only).
     """
 
     key: str
@@ -41,6 +42,7 @@ class Column:
     link: str | None = None
     code: bool = False
     wide: bool = False
+    wrap: bool = False
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def view(section: Section, site: Site) -> View:
     full = site.table(replace(full, name=f"{full.name}-full"))
     return View(
         section=section,
-        full=full,
+        full=leaderboard.spoken(full),
         short=short,
         published=_kept(comparisons.published_table(section), site),
         targets=_kept(targets.table(section), site),

@@ -17,7 +17,7 @@ MODEL_TITLES = {
     "tanh": "tanh RNN",
 }
 TASK_TITLES = {
-    "adding": "Adding problem, T=500",
+    "adding": "Adding problem",
     "adding-2000": "Adding problem, T=2000",
     "adding-5000": "Adding problem, T=5000",
     "smnist": "Sequential MNIST",

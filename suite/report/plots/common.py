@@ -20,6 +20,7 @@ from suite.report.style import Look
 
 MOST_LINES = 9  # more recipes than this stand in the tables alone
 _DASHES = ("-", "--", ":", "-.")
+_FILLS = {"-": "full", "--": "none", ":": "left", "-.": "bottom"}  # of the markers, which a point or one epoch shows
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def finish(figure: Figure, *, name: str, title: str, caption: str) -> Plot:
 
 
 def drawn(section: Section) -> list[tuple[Group, str]]:
-    """The groups that a figure shows, with a dash pattern that tells recipes of one model apart."""
+    """The groups that a figure shows, with a dash pattern that tells recipes of one model apart (see ``marker``)."""
     groups = section.groups if len(section.groups) <= MOST_LINES else section.primaries
     order = wording.model_order(group.run.model for group in groups)
     groups = sorted(groups, key=lambda group: (order.index(group.run.model), not group.primary, group.key))
@@ -78,7 +79,14 @@ def seeds_note(section: Section) -> str:
 def line_style(look: Look, dashes: str) -> dict[str, Any]:
     """Keyword arguments of ``Axes.plot`` for a model's line."""
     style_ = look.dashes if dashes == "-" else dashes
-    return {"color": look.colour, "marker": look.marker, "linestyle": style_, "markeredgewidth": 0}
+    return {"color": look.colour, "linestyle": style_, **marker(look, dashes)}
+
+
+def marker(look: Look, dashes: str) -> dict[str, Any]:
+    """Keyword arguments for a model's marker: filled, or for further recipes of the model hollow or half filled."""
+    fill = _FILLS[dashes]
+    edge = 0.0 if fill == "full" else 1.2
+    return {"marker": look.marker, "fillstyle": fill, "markerfacecoloralt": "none", "markeredgewidth": edge}
 
 
 def mark_every(points: int, shift: int = 0) -> tuple[int, int] | int:
@@ -137,7 +145,10 @@ def metric_axis(axes: Axes, section: Section, word: str) -> None:
 
 
 def whole_numbers(axes: Axes) -> None:
-    """Ticks of the x axis at whole numbers only."""
+    """Ticks of the x axis at whole numbers only; a single epoch stands in the middle."""
+    low, high = axes.dataLim.intervalx
+    if low == high:
+        axes.set_xlim(low - 1, high + 1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
 
 
@@ -174,9 +185,15 @@ def tick_logs(axes: Axes) -> None:
         elif ratio > 4:
             axis.set_major_locator(LogLocator(subs=(1.0,) if ratio > 200 else (1.0, 2.0, 5.0)))
         else:
-            axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
+            room = 3 if axis is axes.xaxis and _width(axes) < 4 else 4  # long numbers side by side
+            axis.set_major_locator(MaxNLocator(nbins=room, steps=[1, 2, 2.5, 5, 10]))
         axis.set_major_formatter(FuncFormatter(partial(_tick, wide=ratio > 1e4)))
         axis.set_minor_locator(NullLocator())  # small ticks would take a third of all drawing time
+
+
+def _width(axes: Axes) -> float:
+    """Inches."""
+    return float(axes.get_position().width * axes.figure.get_size_inches()[0])
 
 
 def legend(figure: Figure, axes: Axes | Sequence[Axes]) -> None:

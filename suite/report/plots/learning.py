@@ -129,10 +129,10 @@ def costs(section: Section, looks: Mapping[str, Look]) -> Plot | None:
                 yerr=error,
                 label=group.label,
                 color=look.colour,
-                marker=look.marker,
-                markersize=9 if dashes == "-" else 6,
+                markersize=9,
                 linestyle="none",
                 capsize=3,
+                **common.marker(look, dashes),
             )
     if not panels[0].containers:
         return None
