@@ -193,7 +193,7 @@ def tick_logs(axes: Axes) -> None:
 
 def _width(axes: Axes) -> float:
     """Inches."""
-    return float(axes.get_position().width * axes.figure.get_size_inches()[0])
+    return float(axes.bbox.width / axes.figure.dpi)
 
 
 def legend(figure: Figure, axes: Axes | Sequence[Axes]) -> None:
