@@ -120,13 +120,15 @@ def _machine(device: Any) -> dict[str, Any]:
 
     from suite.work import provenance
 
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    gpu = provenance.gpu_name(device)
     head, dirty = provenance.commit()
     return {
         "cpu": provenance.processor(),
         "capability": provenance.capability(),
         "features": provenance.features(),
         "gpu": gpu,
+        "driver": provenance.gpu_driver() if gpu else None,
+        "cuda": torch.version.cuda if gpu else None,
         "libraries": provenance.libraries(),
         "commit": head,
         "dirty": dirty,
@@ -143,7 +145,6 @@ def _store(path: Path, content: dict[str, Any]) -> None:
     from suite.files import write_atomic
 
     write_atomic(path, json.dumps(content, indent=1) + "\n")
-    _say(f"stored {path}")
 
 
 def _gate(rows: list[dict[str, Any]], baseline: Path, args: argparse.Namespace, asked: Wanted) -> int:
@@ -215,14 +216,16 @@ def _run(args: argparse.Namespace) -> int:
     date, rows = provenance.now(), list[dict[str, Any]]()
     command = " ".join(("python -m suite.speed", *args.argv))
     content = {"schema": 1, "date": date, "machine": machine, "command": command, "clock": args.clock, "rows": rows}
+    path = folder / f"{_slug(machine)}-{re.sub('[^0-9]', '', date)}.json"
     try:
         for row in _measured(args, asked):
             rows.append(row)
+            _store(path, content)  # at every row: nothing measured is lost, whatever ends this
             if args.json:
                 print(json.dumps(row), flush=True)
-    finally:  # what was measured before an error or Ctrl-C is kept
+    finally:
         if rows:
-            _store(folder / f"{_slug(machine)}-{re.sub('[^0-9]', '', date)}.json", content)
+            _say(f"stored {path}")
     if not rows:
         raise UsageError("nothing was measured: none of these engines runs these models here")
     if not args.json:
@@ -231,6 +234,7 @@ def _run(args: argparse.Namespace) -> int:
     code = _gate(rows, baseline, args, asked) if args.gate else DONE
     if args.save_baseline and code == DONE:
         _store(baseline, content)
+        _say(f"stored {baseline}")
     return code
 
 

@@ -289,6 +289,7 @@ def look_at_a_value():
 
 @needs_gpu
 def test_a_look_at_a_value_cannot_be_recorded(project):
-    code = "from tests.test_graph import look_at_a_value; look_at_a_value()"
+    # _exit: torch before 2.12 may end the process when it tidies up after a recording that failed
+    code = "import os; from tests.test_graph import look_at_a_value; look_at_a_value(); os._exit(0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -48,6 +48,21 @@ def test_what_differs_is_not_timed():
         contenders.check_equal(steps)
 
 
+@pytest.mark.parametrize("damage", [lambda g: g.mul_(1.1), lambda g: g.fill_(float("nan"))])
+def test_a_wrong_backward_is_not_timed(monkeypatch, damage):
+    steps = {engine: Step("cornn", engine, TINY, CPU) for engine in (LOOP, "fused")}
+    backward = Step.backward
+
+    def damaged(self, loss):
+        backward(self, loss)
+        if self.engine == "fused":
+            damage(self.model.recurrence.i2h.weight.grad)
+
+    monkeypatch.setattr(Step, "backward", damaged)
+    with pytest.raises(RuntimeError, match=r"fused's gradient lies .* from that of loop"):
+        contenders.check_equal(steps)
+
+
 def test_shapes_are_those_of_the_tasks():
     wanted = {
         "psmnist": (784, 120, 1, 128), "psmnist-256": (784, 120, 1, 256), "adding": (500, 50, 2, 128),
@@ -157,6 +172,20 @@ def test_what_was_measured_before_an_error_is_stored(tmp_path, monkeypatch):
         speed.main([*SMALL, "--results-dir", str(tmp_path), "--overhead"])
     (stored,) = (tmp_path / "speed").glob("*.json")
     assert [row["engine"] for row in json.loads(stored.read_text())["rows"]] == ["loop", "fused"]
+
+
+def test_every_row_is_stored_as_it_comes(tmp_path, monkeypatch):
+    """A process that is killed keeps what it measured."""
+    kept = []
+    original = speed._store
+
+    def watched(path, content):
+        original(path, content)
+        kept.append(len(json.loads(path.read_text())["rows"]))
+
+    monkeypatch.setattr(speed, "_store", watched)
+    assert speed.main([*SMALL, "--results-dir", str(tmp_path)]) == 0
+    assert kept == [1, 2]
 
 
 def test_the_runners_share_is_measured_where_losses_are_read_seldom(monkeypatch):

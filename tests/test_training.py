@@ -14,7 +14,7 @@ from suite.errors import CannotWrite
 from suite.plan import Request, expand
 from suite.record import load, validate
 from suite.store import Store
-from suite.work import checkpoint, train
+from suite.work import checkpoint, group, provenance, train
 from suite.work.claims import Claims
 from suite.work.driver import run_grid
 from suite.work.group import build_model, build_task, run_job
@@ -236,6 +236,74 @@ def test_profiles_cover_epochs_zero_first_and_last(tmp_path):
     assert [p["epoch"] for p in profiles] == [0, 1, 4]
     assert all(len(p["norms"]) == 2 and len(p["norms"][0]) == len(p["t"]) == 6 for p in profiles)
     assert all(math.isfinite(v) and v >= 0 for p in profiles for row in p["norms"] for v in row)
+
+
+@pytest.mark.parametrize("model", [MODEL, "lstm"])
+def test_the_discarded_first_step_of_a_gpu_changes_nothing(model, tmp_path, monkeypatch):
+    (one,) = planned(models=(model,), epochs=2)
+    plain = record(one, tmp_path, settings=Settings(engine="reference"))
+    original, made = group.prepare, []
+
+    def prepare(*arguments):
+        ready = original(*arguments)
+        group._first_step(ready.trainer)
+        made.append([p.grad for p in ready.trainer.parameters])
+        return ready
+
+    monkeypatch.setattr(group, "prepare", prepare)
+    again = record(one, tmp_path, settings=Settings(engine="reference"))
+    assert made and set(made[0]) == {None}
+    assert stripped(again["curve"]) == stripped(plain["curve"])
+
+
+def test_recordings_of_an_earlier_run_are_forgotten(tmp_path):
+    from models.scan import graph
+
+    graph._recordings["left over"] = object()  # type: ignore[assignment]
+    record(planned()[0], tmp_path)
+    assert not graph._recordings
+
+
+def test_long_steps_between_two_reads_are_no_stall(tmp_path, monkeypatch):
+    """As on a GPU, where losses are read after every 25th step alone."""
+    monkeypatch.setitem(train.FLUSH, "cpu", 1000)
+    monkeypatch.setattr(train.Trainer, "due_to_tell", lambda self, now: True)
+    (one,) = planned(epochs=1)
+    steps = [e for e in events(one, tmp_path) if isinstance(e, Progress) and e.kind == "step"]
+    assert len({e.step for e in steps}) > 1
+
+
+def test_after_an_error_of_the_gpu_the_other_seeds_of_the_process_are_not_tried(tmp_path, monkeypatch):
+    planned_runs = planned(seeds=(0, 1, 2))
+    runs = tuple(one.run for one in planned_runs)
+    original = group.prepare
+
+    def prepare(run, job, *rest):
+        if run.seed == 1:
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        return original(run, job, *rest)
+
+    monkeypatch.setattr(group, "prepare", prepare)
+    monkeypatch.setattr(group, "_train_together", lambda *_: False)
+    seen = []
+    job = Job(runs, planned_runs[0].sources, Settings(), tuple(str(tmp_path / f"{i}.pt") for i in range(3)))
+    run_job(job, seen.append)
+    records = [event.record for event in seen if isinstance(event, Finished)]
+    assert [r["status"] for r in records] == ["done", "failed", "failed"]
+    assert "illegal memory access" in records[1]["error"]["message"]
+    assert "not tried: the GPU failed under seed 1" in records[2]["error"]["message"]
+
+
+def test_a_gpu_that_does_not_answer_leaves_its_name_out(monkeypatch, tmp_path):
+    def broken(device):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", broken)
+    assert provenance.where(Settings(device="cuda"), engine="none")["gpu"] is None
+    (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Tue Jan 14\nGCC 13\n")
+    monkeypatch.setattr(provenance, "_DRIVERS", (tmp_path / "missing", tmp_path / "version"))
+    assert provenance.gpu_driver() == "570.86.15"
 
 
 def test_peak_memory_is_each_runs_own_in_one_process():

@@ -140,6 +140,22 @@ def test_layouts_of_the_aims(name, hidden_size, precision, rows, way, owned):
     assert (plan.way, plan.rows) == (way, owned)
 
 
+@needs_triton
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize(
+    ("rows", "chunk"), [(12, 12), (1023, 1023), (94_080, 3920), (2 * 4099, 2 * 4099), (4100, 2050)]
+)
+def test_weight_gradients_are_partial_sums_of_a_few_thousand_rows(rows, chunk, seeds):
+    from models.scan.triton import launch
+
+    assert launch._chunk(rows) == chunk
+    generator = torch.Generator().manual_seed(rows)
+    a, b = torch.randn(seeds, rows, 5, generator=generator), torch.randn(seeds, rows + 7, 4, generator=generator)
+    got = launch._over_time(a[..., :3], b[:, :rows, 1:])
+    wanted = a[..., :3].double().mT @ b[:, :rows, 1:].double()
+    torch.testing.assert_close(got.double(), wanted, rtol=1e-4, atol=1e-5 * rows**0.5)
+
+
 def test_a_forced_plan_ends_with_its_block():
     facts = {"hidden_size": 16, "ins": 1, "outs": 1, "precision": "float32", "rows": 4}
     before = plans.choose(**facts)

@@ -15,6 +15,11 @@ def test_gates_on_the_gpu(project):
     run_cases(project, interpret=False)
 
 
+@pytest.mark.timeout(1800)
+def test_planned_layouts_on_the_gpu(project):
+    run_cases(project, interpret=False, cases="planned.py")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_long_sequences_on_the_gpu(project):

@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 
 
-def run_cases(project, *arguments: str, interpret: bool) -> str:
+def run_cases(project, *arguments: str, interpret: bool, cases: str = "interpreted.py") -> str:
     folder = project / "tests" / "triton_cases"
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     # CUBLAS_WORKSPACE_CONFIG: torch's deterministic mode, which fills fresh memory with NaN, asks for it on a GPU
@@ -31,7 +31,7 @@ def run_cases(project, *arguments: str, interpret: bool) -> str:
         "-q",
         "-p",
         "no:cacheprovider",
-        str(folder / "interpreted.py"),
+        str(folder / cases),
         *arguments,
     ]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
@@ -43,6 +43,11 @@ def test_gates_through_the_interpreter(project):
     out = run_cases(project, interpret=True)
     assert int(re.search(r"(\d+) passed", out).group(1)) > 100
     assert "skipped" not in out
+
+
+def test_the_cases_of_the_planned_layouts_themselves(project):
+    out = run_cases(project, interpret=True, cases="planned.py")
+    assert int(re.search(r"(\d+) passed", out).group(1)) >= 20
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -126,23 +127,46 @@ def gemms(model_name: str, shape: Shape, device: torch.device) -> Callable[[], N
 
 
 def check_equal(steps: dict[str, Step]) -> None:
-    """Refuse to time what does not compute the same: first losses of all contenders agree.
+    """Refuse to time what does not compute the same: losses and gradients of all contenders agree at equal weights.
+
+    Losses to 1e-3 and each parameter's gradient, in the Euclidean norm, to 1e-2: what rounding differently does to
+    long sequences is far less (tests hold engines to it), what a wrong kernel does is far more.
 
     Raises:
         RuntimeError: naming the two that differ.
     """
     weights = None
     losses: dict[str, float] = {}
+    gradients: dict[str, dict[str, Tensor]] = {}
     for name, step in steps.items():
         own = deepcopy(step.model.state_dict())
         plain = {k.replace("recurrence.model.", "recurrence."): v for k, v in own.items()}
         weights = plain if weights is None else weights
         step.model.load_state_dict({k: weights[k.replace("recurrence.model.", "recurrence.")] for k in own})
         losses[name] = float(step.forward_only())
+        step.backward(step.forward())
+        gradients[name] = {
+            k.replace("recurrence.model.", "recurrence."): v.grad.detach().clone()
+            for k, v in step.model.named_parameters()
+            if v.grad is not None
+        }
     first = next(iter(losses))
     for name, value in losses.items():
-        if abs(value - losses[first]) > 1e-3 * abs(losses[first]):
+        if not abs(value - losses[first]) <= 1e-3 * abs(losses[first]):
             raise RuntimeError(f"{name} gives loss {value}, {first} {losses[first]}: they do not compute the same")
+        apart = _apart(gradients[name], gradients[first])
+        if not apart <= 1e-2:
+            raise RuntimeError(f"{name}'s gradient lies {apart:.1e} from that of {first}: they do not compute the same")
+
+
+def _apart(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
+    """Largest relative distance of a parameter's gradients; infinite where the parameters differ."""
+    if got.keys() != wanted.keys():
+        return math.inf
+    sizes = {k: float(torch.linalg.vector_norm(v)) for k, v in wanted.items()}
+    floor = 1e-6 * math.hypot(*sizes.values())  # a gradient that vanished is rounding alone
+    apart = [float(torch.linalg.vector_norm(got[k] - wanted[k])) / max(sizes[k], floor, 1e-30) for k in wanted]
+    return math.inf if any(map(math.isnan, apart)) else max(apart)
 
 
 def names() -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from suite.benchmark.contenders import LOOP, Step
 from suite.benchmark.shapes import Shape
 from suite.benchmark.table import Row
 from suite.benchmark.timing import Timing, interleaved
+from suite.work.tf32 import allow_in_cudnn
 
 GEMM = "gemm"
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -44,8 +45,7 @@ class Wanted:
 def measure(wanted: Wanted, say: Callable[[str], object]) -> Iterator[Row]:
     """Rows as they are measured; contenders that cannot run are named through ``say`` and left out."""
     before, flush = torch.get_num_threads(), wanted.device.type == "cpu"
-    rounded = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False  # all contenders multiply float32; torch's default here is tf32
+    rounded = allow_in_cudnn(False)  # all contenders multiply float32
     torch.set_flush_denormal(True)  # vanishing gradients are subnormal, and cost 4 to 12 times more
     try:
         for shape, model in wanted.pairs:
@@ -54,7 +54,7 @@ def measure(wanted: Wanted, say: Callable[[str], object]) -> Iterator[Row]:
                 yield from _rows(shape, model, threads, wanted, say)
     finally:
         torch.set_num_threads(before)
-        torch.backends.cudnn.allow_tf32 = rounded
+        allow_in_cudnn(rounded)
 
 
 def _rows(shape: Shape, model: str, threads: int, wanted: Wanted, say: Callable[[str], object]) -> Iterator[Row]:

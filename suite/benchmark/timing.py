@@ -60,6 +60,16 @@ def _on_gpu(call: Callable[[], object], *, device: torch.device) -> float:
     return start.elapsed_time(end) / 1e3 / TOGETHER
 
 
+def _raise_clocks(device: torch.device, seconds: float = 1.0) -> None:
+    """Keep the device busy for so long: idle it runs at a fraction of its clock, which first samples would show."""
+    a = torch.randn(4096, 4096, device=device)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for _ in range(10):
+            a @ a
+        torch.cuda.synchronize(device)
+
+
 def interleaved(
     calls: Mapping[str, Callable[[], object]],
     *,
@@ -90,6 +100,8 @@ def interleaved(
     for _ in range(warm):
         for call in calls.values():
             call()
+    if device is not None and device.type == "cuda":
+        _raise_clocks(device)
     taken: dict[str, list[float]] = {name: [] for name in calls}
     names, end = list(calls), time.perf_counter() + seconds
     for i in range(most):

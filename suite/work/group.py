@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,9 +23,11 @@ from suite.runs import Run, seed_for
 from suite.work import checkpoint as checkpoints
 from suite.work import peak, provenance
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
+from suite.work.measure import to_device
 from suite.work.records import failure, record_of
 from suite.work.side_by_side import SideBySide
 from suite.work.telling import tell
+from suite.work.tf32 import allow_in_cudnn
 from suite.work.train import StopRequested, Trainer
 from tasks.contract import Task
 
@@ -93,7 +96,7 @@ class Prepared:
         engine: the engine that runs.
         state: the checkpoint's state, or None.
         prepare: seconds it took to build task and model.
-        compile: seconds it took to build or load the engine.
+        compile: seconds it took to build or load the engine; on a GPU with a first step, which compiles kernels.
         started: UTC time.
     """
 
@@ -110,12 +113,17 @@ def run_job(job: Job, report: Callable[[Event], None], should_stop: Callable[[],
     prepare_process(job.settings)
     if len(job.runs) > 1 and _train_together(job, report, should_stop):
         return
+    broken = ""
     for run, path in zip(job.runs, job.checkpoints, strict=True):
         if should_stop():
             report(Stopped(run.id))
             continue
+        if broken:
+            report(Finished(failure(run, job, broken, provenance.now())))
+            continue
         alone = replace(job, runs=(run,), checkpoints=(path,))
-        started = provenance.now()
+        ready, started = None, provenance.now()
+        _forget()
         try:
             ready = prepare(run, alone, Path(path), report, should_stop)
             with _training(ready):
@@ -125,6 +133,8 @@ def run_job(job: Job, report: Callable[[Event], None], should_stop: Callable[[],
             report(Stopped(run.id))
         except (Exception, SystemExit) as error:  # whatever a plug-in raises becomes the run's own record
             report(Finished(failure(run, alone, error, started)))
+            if isinstance(error, torch.AcceleratorError):  # from then on every call of this process fails alike
+                broken = f"not tried: the GPU failed under seed {run.seed} in this process; repeat with --rerun failed"
 
 
 def _train_together(job: Job, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> bool:
@@ -181,7 +191,7 @@ def _prepare_device(device: torch.device, run: Run) -> None:
         torch.cuda.init()  # the counters do not do it themselves, and refuse a device that nothing has used yet
         if device.index is not None:
             torch.cuda.set_device(device)
-        torch.backends.cudnn.allow_tf32 = run.precision not in ("float32", "float64")  # torch's default is tf32
+        allow_in_cudnn(run.precision not in ("float32", "float64"))
     peak.reset(device)
 
 
@@ -206,6 +216,8 @@ def prepare(
     made, state = _resumed(trainer, path, run)
     prepared, clock = time.perf_counter() - clock, time.perf_counter()
     engine = made.model.recurrence.engine_for(device, next(made.model.parameters()).dtype)
+    if device.type == "cuda" and len(job.runs) == 1:  # seeds side by side try a step of their own
+        _first_step(made)
     compiled = time.perf_counter() - clock
     report(
         Progress(
@@ -219,6 +231,25 @@ def prepare(
         )
     )
     return Prepared(made, engine, state, prepared, compiled, started)
+
+
+def _first_step(trainer: Trainer) -> None:
+    """Forward and backward of a batch, discarded: kernels are compiled or recorded here, not in a training step.
+
+    It draws no random numbers that a run's own seeds do not reset, and leaves no gradient.
+    """
+    batch = to_device(next(iter(trainer.task.batches("train", trainer.recipe["batch_size"], 1))), trainer.device)
+    trainer.task.loss(trainer.model(batch.x, batch.lengths), batch).backward()
+    trainer.optimizer.zero_grad(set_to_none=True)
+    if trainer.device.type == "cuda":
+        torch.cuda.synchronize(trainer.device)
+
+
+def _forget() -> None:
+    """Free what an earlier run of this process left on a GPU: a later one's peak memory must not count it."""
+    graph = sys.modules.get("models.scan.graph")
+    if graph is not None:
+        graph.clear()
 
 
 def _resumed(make: Callable[[], Trainer], path: Path, run: Run) -> tuple[Trainer, dict[str, Any] | None]:

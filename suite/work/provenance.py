@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,8 @@ import torch
 
 from suite.work.job import Settings
 
+_DRIVERS = tuple(map(Path, ("/sys/module/nvidia/version", "/proc/driver/nvidia/version", "/sys/module/amdgpu/version")))
+_VERSION = re.compile(r"\d+(\.\d+)+")
 _FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
 
@@ -55,14 +58,15 @@ def commit() -> tuple[str | None, bool | None]:
 
 
 def libraries() -> dict[str, str]:
-    """Versions of python, torch, numpy and this package."""
+    """Versions of python, torch, numpy and this package; on a GPU of Triton and cuDNN as well."""
     found = {"python": platform.python_version()}
-    for name in ("torch", "numpy", "rnnbench"):
+    gpu = torch.cuda.is_initialized()
+    for name in ("torch", "numpy", "rnnbench", *(("triton",) if gpu else ())):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
-    return found
+    return found | ({"cudnn": str(torch.backends.cudnn.version())} if gpu else {})
 
 
 def capability() -> str:
@@ -83,10 +87,22 @@ def features() -> list[str]:
 
 def gpu_driver() -> str | None:
     """Version of the GPU's kernel driver; None where it cannot be read."""
-    for path in (Path("/sys/module/nvidia/version"), Path("/sys/module/amdgpu/version")):
+    for path in _DRIVERS:
         if path.exists():
-            return path.read_text(errors="replace").strip()
+            found = _VERSION.search(path.read_text(errors="replace"))
+            if found is not None:
+                return found[0]
     return None
+
+
+def gpu_name(device: torch.device) -> str | None:
+    """The GPU's name; None on a CPU, and where no GPU answers (a record of that failure is still written)."""
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return None
+    try:
+        return torch.cuda.get_device_name(device)
+    except RuntimeError:
+        return None
 
 
 def where(settings: Settings, *, engine: str) -> dict[str, Any]:
@@ -98,7 +114,7 @@ def where(settings: Settings, *, engine: str) -> dict[str, Any]:
     """
     device = torch.device(settings.device)
     head, dirty = commit() if settings.code is None else settings.code
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" and torch.cuda.is_available() else None
+    gpu = gpu_name(device)
     return {
         "cpu": processor(),
         "capability": capability(),

@@ -145,7 +145,7 @@ def permutations(q: Problem, count: int = 5) -> list[tuple[Problem, Tensor]]:
     """The problem with its units in other orders, and the orders."""
     H, projected, found = q.w_h.shape[-1], q.V is not None, []
     for k in range(count):
-        order = torch.randperm(H, generator=torch.Generator().manual_seed(k))
+        order = torch.randperm(H, generator=torch.Generator().manual_seed(k)).to(q.x.device)
         values = {n: v for n, v in vars(q).items() if isinstance(v, Tensor)}
         found.append((replace(q, **permuted(values, order, projected)), order))
     return found

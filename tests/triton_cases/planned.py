@@ -1,0 +1,57 @@
+"""The layouts that the engine itself chooses, at the benchmarks' sizes: equal bits from run to run, and the gates.
+
+On a GPU this is where a race between the threads of a program shows: nothing here is random, so a result that changes
+from one run to the next is one. Interpreted, at tiny sizes, the cases check themselves alone.
+"""
+
+from __future__ import annotations
+
+import gates
+import pytest
+import torch
+from gates import problem
+from interpreted import CELLS, INTERPRETED, assert_along, on_device, run
+
+from models.scan.triton import plan
+
+# numpy's, in the interpreter: tanh takes exp past the largest number and divides by the infinity
+pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered in exp:RuntimeWarning")
+NAMES = [
+    name for name in CELLS if name in ("cornn", "fastrnn") or not (INTERPRETED or name in ("leaky", "cornn-implicit"))
+]
+SIZES = (17,) if INTERPRETED else (64, 128, 256)
+BATCH, SEEDS = (3, 2) if INTERPRETED else (120, 16)
+LENGTH, REPEATS = (2, 1) if INTERPRETED else (256, 10)
+
+
+@pytest.mark.parametrize("seeds", [None, SEEDS])
+@pytest.mark.parametrize("precision", plan.PRECISIONS)
+@pytest.mark.parametrize("hidden_size", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_bits_from_run_to_run(name, hidden_size, precision, seeds):
+    q = on_device(problem(CELLS[name], LENGTH, BATCH, hidden_size, seeds=seeds))
+    first = run(q, precision)
+    assert all(bool(tensor.isfinite().all()) for tensor in first.values())
+    for _ in range(REPEATS):
+        for key, tensor in run(q, precision).items():
+            assert torch.equal(tensor, first[key]), f"{key} changed from run to run: a race"
+
+
+@pytest.mark.parametrize("precision", plan.PRECISIONS)
+@pytest.mark.parametrize("hidden_size", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+def test_along_its_own_states(name, hidden_size, precision, monkeypatch):
+    q = problem(CELLS[name], min(32, LENGTH), BATCH, hidden_size, projected=precision == "float32")
+    assert_along(q, precision, monkeypatch)
+
+
+@pytest.mark.parametrize("seeds", [None, SEEDS])
+@pytest.mark.parametrize("hidden_size", SIZES)
+@pytest.mark.parametrize("name", NAMES)
+def test_end_to_end(name, hidden_size, seeds):
+    q = on_device(problem(CELLS[name], min(17, LENGTH), BATCH, hidden_size, seeds=seeds))
+    wanted, *runs = (
+        {key: tensor.cpu() for key, tensor in found.items()}
+        for found in (gates.reference(q, torch.float64), *gates.float32_runs(q))
+    )
+    gates.compare(run(q), wanted, runs, "triton")
