@@ -39,6 +39,27 @@ def test_only_the_paper_track_is_told():
     assert "95.00" not in readme.digest(sections([scored(0.9), scored(0.95, track="tuned")], []))
 
 
+def budgets(found):
+    return [row[0].rsplit(", ")[-1] for row in found[2:] if row[0].startswith("psmnist")]
+
+
+def test_recipes_changed_by_hand_are_for_the_pages():
+    changed = make.record(make.run(recipe={"epsilon": 2.0}), sources={"epsilon": "set: by hand"})
+    assert rows(scored(0.9, model="lstm"), entry(changed))[0] == ["task", "LSTM"]
+
+
+def test_shorter_runs_are_for_the_pages_where_every_model_of_their_row_has_longer_ones():
+    def made(model="lstm", epochs=2, **changes):
+        return entry(make.record(make.run(model, epochs=epochs, **changes), sources={"epochs": "set: by hand"}))
+
+    long, short, alone = made(epochs=12), made(), made("tanh")
+    wider, second = made(recipe={"hidden_size": 256}), made(seed=1)
+    assert budgets(rows(long, short)) == ["12 epochs"]
+    assert sorted(budgets(rows(long, short, alone))) == ["12 epochs", "2 epochs"]
+    assert sorted(budgets(rows(long, wider))) == ["12 epochs", "2 epochs"]
+    assert sorted(budgets(rows(long, short, second))) == ["12 epochs", "2 epochs"]
+
+
 def test_published_recipes_stand_beside_ours_with_the_reason():
     options = {"train_examples": None, "test_examples": None, "split": "random"}
     found = rows(scored(0.9, task="har2", options=options, recipe={"hidden_size": 64}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from suite.errors import UsageError
@@ -18,9 +19,12 @@ END = "<!-- end of results -->"
 def digest(sections: Sequence[Section]) -> str:
     """Two Markdown tables: mean test score of each model in each section, and ours beside published recipes.
 
-    Only track ``paper`` is told; the others are on the pages.
+    Only track ``paper`` is told, recipes that nobody changed by hand, and of a model the longest training: the rest is
+    on the pages.
     """
-    kept = [section for section in sections if section.track == "paper"]
+    told = [replace(section, groups=_told(section)) for section in sections if section.track == "paper"]
+    told = [section for section in told if section.groups]
+    kept = [section for section in told if not _outdone(section, told)]
     cited = _cited(kept)
     return "\n".join([_body(_scores(kept)), *([_body(cited)] if cited.rows else [])])
 
@@ -30,17 +34,40 @@ def _body(table: Table) -> str:
     return markdown(table).split("\n", 2)[2]
 
 
+def _told(section: Section) -> list[Group]:
+    return [group for group in section.primaries if not beside.set_by_hand(group)]
+
+
+def _outdone(section: Section, others: Sequence[Section]) -> bool:
+    """Whether all models of the section have longer runs on the same variant, with as many units and seeds."""
+
+    def longer(group: Group) -> bool:
+        return any(
+            other.variant == section.variant
+            and one.run.model == group.run.model
+            and one.run.recipe.get("hidden_size") == group.run.recipe.get("hidden_size")
+            and len(one.done) >= len(group.done)
+            and one.run.budget.max_seconds is None
+            and one.run.budget.epochs > group.run.budget.epochs
+            for other in others
+            for one in other.groups
+        )
+
+    return all(longer(group) for group in section.groups)
+
+
 def _scores(sections: Sequence[Section]) -> Table:
     models = wording.model_order(group.run.model for section in sections for group in section.groups)
     rows = []
     for section in sections:
-        cells = {group.run.model: _cell(group) for group in section.primaries}
+        cells = {group.run.model: _cell(group) for group in section.groups}
         rows.append({"task": _name(section)} | {model: cells.get(model, wording.MISSING) for model in models})
     columns = [Column("task", "task", left=True)] + [Column(model, wording.model_title(model)) for model in models]
     note = (
         "Test accuracy in % (adding problem: mean squared error): mean ± standard deviation over seeds, in brackets"
         " the number of finished seeds, at the epoch with the best validation score. Lost: diverged or failed, not"
-        " in that mean (in the pages' ranks a diverged run counts as a constant guess). –: not run."
+        " in that mean (in the pages' ranks a diverged run counts as a constant guess). –: not run. Recipes changed by"
+        " hand, and shorter runs of models that have longer ones here, are on the pages."
     )
     return Table("readme", "", columns, rows, note)
 
@@ -67,7 +94,7 @@ def _cited(sections: Sequence[Section]) -> Table:
     rows = []
     for section in sections:
         for comparison in beside.headlines(section).values():
-            if not comparison.published.recipe or comparison.ours is None or not comparison.group.primary:
+            if not comparison.published.recipe or comparison.ours is None:
                 continue
             group = comparison.group
             rows.append(
