@@ -164,6 +164,14 @@ def test_recipes_of_one_model_are_kept_apart_and_labelled_by_what_differs():
     assert sum(group.primary for group in section.groups) == 1
 
 
+def test_a_recipe_set_by_hand_says_so_where_it_stands_alone():
+    changed = make.record(
+        make.run(recipe={"epsilon": 2.0}), sources={"epsilon": "set: by hand", "hidden_size": "set: H"}
+    )
+    (section,) = sections(entries(changed))
+    assert [group.label for group in section.groups] == ["coRNN [epsilon=2]"]
+
+
 def test_the_primary_recipe_is_chosen_on_validation_never_on_test():
     good_test = make.record(make.run(recipe={"lr": 0.1}))
     good_test["metrics"] |= {"test": 0.99, "valid": 0.5}

@@ -9,7 +9,6 @@ import numpy as np
 from scipy import stats
 
 from suite.report import wording
-from suite.report.command import is_set
 from suite.report.entries import Entry
 from suite.report.groups import Group, Section
 from suite.report.published import Published, figures
@@ -19,8 +18,6 @@ VERDICTS = ("within", "below", "above", "not comparable")
 FEWEST = 3  # seeds: with two the interval is so wide (t = 12.7) that nearly everything lies within
 # Options that change the data.
 _DATA = ("data", "train_examples", "valid_examples", "test_examples", "max_length", "length")
-# Recipe keys that may be set by hand without making it another recipe: compared on their own, or without effect.
-_HARMLESS = ("hidden_size", "epochs", "eval_batch_size", "test_every")
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def _obstacles(group: Group, figure: Published) -> list[str]:
     if run.track != "paper":
         reasons.append(f"track {run.track} here")
     sources = {key: str(source).partition(":")[0] for key, source in group.entries[0].record["sources"].items()}
-    if by_hand := set_by_hand(group):
+    if by_hand := group.by_hand:
         reasons.append(f"set by hand here: {', '.join(by_hand)}")
     if sources.get("lr", "default") == "default":
         reasons.append("untuned recipe here")
@@ -92,12 +89,6 @@ def _obstacles(group: Group, figure: Published) -> list[str]:
     elif figure.kind == "mean" and (figure.n is None or figure.sd is None):
         reasons.append("spread or number of runs not stated there")
     return reasons
-
-
-def set_by_hand(group: Group) -> list[str]:
-    """Recipe keys that were set by hand and make it another recipe."""
-    sources = group.entries[0].record["sources"]
-    return sorted(key for key, text in sources.items() if is_set(text) and key not in _HARMLESS)
 
 
 def compare(group: Group, figure: Published) -> Comparison:
@@ -162,7 +153,7 @@ def beside(section: Section) -> list[Comparison]:
 
 def unheld(section: Section) -> list[Group]:
     """Groups that are not a model's first in the section and whose recipes were set by hand."""
-    return [group for group in section.groups if not group.primary and set_by_hand(group)]
+    return [group for group in section.groups if not group.primary and group.by_hand]
 
 
 def _other_data(group: Group, figure: Published) -> bool:

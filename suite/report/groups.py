@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 
 from suite.report import wording
+from suite.report.command import is_set
 from suite.report.entries import Entry
 from suite.report.statistics import Spread, describe
 from suite.runs import Run, canonical
 
+# Recipe keys that may be set by hand without making it another recipe: compared on their own, or without effect.
+_HARMLESS = ("hidden_size", "epochs", "eval_batch_size", "test_every")
 OWN_BUDGET = "each recipe's own number of epochs"
 
 
@@ -79,6 +82,12 @@ class Group:
     def seeds(self) -> set[int]:
         """Seeds with a record, diverged ones too."""
         return {entry.run.seed for entry in self.entries}
+
+    @property
+    def by_hand(self) -> list[str]:
+        """Recipe keys that were set by hand and make it another recipe."""
+        sources = self.entries[0].record["sources"]
+        return sorted(key for key, text in sources.items() if is_set(text) and key not in _HARMLESS)
 
     @property
     def metric(self) -> str:

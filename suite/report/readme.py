@@ -35,7 +35,7 @@ def _body(table: Table) -> str:
 
 
 def _told(section: Section) -> list[Group]:
-    return [group for group in section.primaries if not beside.set_by_hand(group)]
+    return [group for group in section.primaries if not group.by_hand]
 
 
 def _outdone(section: Section, others: Sequence[Section]) -> bool:

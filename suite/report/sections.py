@@ -134,7 +134,8 @@ def _label(section: Section) -> None:
         family = [_flat(other.run) for other in section.groups if other.run.model == group.run.model]
         mine = _flat(group.run)
         keys = sorted({key for other in family for key in other})
-        differing = [key for key in keys if any(other.get(key) != mine.get(key) for other in family)]
+        by_hand = set(group.by_hand)
+        differing = [key for key in keys if key in by_hand or any(other.get(key) != mine.get(key) for other in family)]
         words = ", ".join(f"{key}={_plain(mine.get(key))}" for key in differing)
         group.label = f"{title} [{words}]" if words else title
 
