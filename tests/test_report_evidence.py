@@ -14,6 +14,7 @@ from scipy import stats
 from suite import names
 from suite.report import across, beside, comparisons, content, inputs, leaderboard, published, style, targets, wording
 from suite.report.entries import entry
+from suite.report.render import render
 from suite.report.sections import sections
 from suite.report.tables import FORMATS
 from tests import report_records as make
@@ -363,6 +364,31 @@ def test_a_bad_file_of_measurements_is_named_and_left_out(tmp_path, check, value
     assert len(lines) == 2 and words in lines[0] and str(tmp_path / "bad.json") in lines[0]
 
 
+def test_findings_are_of_the_results_folder_and_never_of_the_package(tmp_path):
+    results, reports, lines = tmp_path / "results", tmp_path / "reports", []
+    make.fill(results, models=("cornn",), tasks=("psmnist",), seeds=(0,))
+    render(results, reports, formats=(), warn=lines.append)
+    page = reports / "tasks" / "psmnist.html"
+    assert "Findings" not in page.read_text() and not lines
+    (results / "findings").mkdir()
+    (results / "findings" / "psmnist.toml").write_text('findings = ["one <seed> alone"]\n')
+    (results / "findings" / "har2.toml").write_text("findings = 3\n")
+    (results / "findings" / "imdb.toml").write_text("findings = [\n")
+    render(results, reports, formats=(), warn=lines.append)
+    assert "one &lt;seed&gt; alone" in page.read_text()
+    assert len(lines) == 2 and "har2.toml: wanted one field, findings: a list of texts" in lines[0]
+    assert all("\n" not in line for line in lines)
+
+
+def test_committed_findings_are_of_tasks_with_records(project):
+    lines = []
+    found = inputs.findings(project / "results" / "findings", lines.append)
+    assert not lines and found
+    for task, texts in found.items():
+        assert task in wording.TASK_TITLES and all(len(text) > 20 for text in texts)
+        assert list((project / "results" / "records").glob(f"*/{task}/*.json")), task
+
+
 def test_good_files_of_measurements_are_taken(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(speed()))
     assert [stem for stem, _ in inputs.read(tmp_path, inputs.speed, pytest.fail)] == ["a"]
@@ -419,7 +445,7 @@ def test_equations_are_html_without_markup_from_outside():
 def test_content_files_hold_known_keys_only():
     kinds = {
         "models": "title name summary equations symbols initialisation source link blocks diagnostics",
-        "tasks": "title summary protocol full fixed target published_note data findings",
+        "tasks": "title summary protocol full fixed target published_note data",
     }
     for kind, known in kinds.items():
         for file in files("suite.report").joinpath("content", kind).iterdir():

@@ -31,7 +31,7 @@ def model(name: str) -> dict[str, Any]:
 def task(name: str) -> dict[str, Any]:
     """What is known of a task: title, protocol, data sets; of a plug-in its name alone."""
     nothing: dict[str, Any] = {"title": name, "summary": "", "published_note": "", "target": None, "full": {}}
-    lists: dict[str, Any] = {"protocol": [], "data": [], "findings": [], "fixed": []}
+    lists: dict[str, Any] = {"protocol": [], "data": [], "fixed": []}
     return nothing | lists | _load("tasks", name)
 
 

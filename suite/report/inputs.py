@@ -1,9 +1,10 @@
-"""Measurements beside the records: speed tables and theory checks, read and checked like records."""
+"""What lies beside the records: speed tables and theory checks, read and checked like records, and findings."""
 
 from __future__ import annotations
 
 import json
 import math
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -112,5 +113,23 @@ def read(
         try:
             found.append((path.stem, check(json.loads(path.read_text(encoding="utf-8")))))
         except (InputError, ValueError, RecursionError, OSError) as error:
+            warn(f"{path}: {error}")
+    return found
+
+
+def findings(folder: Path, warn: Callable[[str], object]) -> dict[str, list[str]]:
+    """What people wrote about the records beside them: ``TASK.toml`` with ``findings``, a list of sentences, by task.
+
+    They belong to the results folder, not to the package: on a page of other records they would be untrue.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            texts = values.get("findings")
+            if set(values) != {"findings"} or not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
+                raise InputError("wanted one field, findings: a list of texts")
+            found[path.stem] = texts
+        except (InputError, ValueError, OSError) as error:
             warn(f"{path}: {error}")
     return found

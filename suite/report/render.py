@@ -98,6 +98,7 @@ def render(
     )
     site.menu = [{"title": title, "path": path} for title, path in MENU]
     site.stand = stand(entries)
+    site.findings = inputs.findings(results_dir / "findings", tell)
     with style.drawing():
         views = [view(section, site) for section in sections(entries, failures)]
         _pages(site, views, measurements)
@@ -143,7 +144,8 @@ def _task_pages(site: Site, views: Sequence[View]) -> None:
     tasks = list(dict.fromkeys([*wording.TASK_TITLES, *(item.section.variant.task for item in views)]))
     items = []
     for task in tasks:
-        about, path = content.task(task), f"tasks/{wording.slug(task)}.html"
+        about = content.task(task) | {"findings": site.findings.get(task, [])}
+        path = f"tasks/{wording.slug(task)}.html"
         cited = [figure for figure in published.figures() if figure.task == task]
         title = f"{about['title']}: published figures"
         table = comparisons.cited(cited, name=f"cited-{wording.slug(task)}", title=title)

@@ -31,6 +31,7 @@ class Site:
         formats: which files each table is written in.
         menu: pages of the navigation: title and path.
         stand: the footer's sentence.
+        findings: sentences about a task's records, by task.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class Site:
     formats: Sequence[str] = tables.FORMATS
     menu: list[dict[str, str]] = field(default_factory=list)
     stand: str = ""
+    findings: dict[str, list[str]] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:

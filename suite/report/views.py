@@ -74,7 +74,7 @@ def view(section: Section, site: Site) -> View:
         targets=_kept(targets.table(section), site),
         pairs=_kept(comparisons.pairs_table(section), site),
         plots=[site.plot(plot) for plot in figures(section, site.looks)],
-        task=content.task(section.variant.task),
+        task=content.task(section.variant.task) | {"findings": site.findings.get(section.variant.task, [])},
     )
 
 
