@@ -246,7 +246,10 @@ def test_the_discarded_first_step_of_a_gpu_changes_nothing(model, tmp_path, monk
 
     def prepare(*arguments):
         ready = original(*arguments)
+        ready.trainer.model.register_buffer("seen", torch.zeros(1))
+        ready.trainer.model.register_forward_pre_hook(lambda module, _: module.seen.add_(1) and None)
         group._first_step(ready.trainer)
+        assert float(ready.trainer.model.seen) == 0
         made.append([p.grad for p in ready.trainer.parameters])
         return ready
 

@@ -142,9 +142,9 @@ def beside(section: Section) -> list[Comparison]:
     first stands beside published figures: an ablation has many (``unheld`` names them).
     """
     found = []
-    skipped = [group.key for group in unheld(section)]
-    for group in section.groups:
-        for figure in () if group.key in skipped else figures():
+    left_out = {group.key for group in unheld(section)}
+    for group in [group for group in section.groups if group.key not in left_out]:
+        for figure in figures():
             ours = (group.run.model, section.variant.task)
             if (figure.model, figure.task) == ours and not no_recipe(group) and not _other_data(group, figure):
                 found.append(compare(group, figure))

@@ -144,8 +144,7 @@ def _task_pages(site: Site, views: Sequence[View]) -> None:
     tasks = list(dict.fromkeys([*wording.TASK_TITLES, *(item.section.variant.task for item in views)]))
     items = []
     for task in tasks:
-        about = content.task(task) | {"findings": site.findings.get(task, [])}
-        path = f"tasks/{wording.slug(task)}.html"
+        about, path = site.task(task), f"tasks/{wording.slug(task)}.html"
         cited = [figure for figure in published.figures() if figure.task == task]
         title = f"{about['title']}: published figures"
         table = comparisons.cited(cited, name=f"cited-{wording.slug(task)}", title=title)

@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from suite.errors import CannotWrite
-from suite.report import style, tables, theme
+from suite.report import content, style, tables, theme
 from suite.report.plots.common import Plot
 from suite.report.style import Look
 from suite.report.tables import Table
@@ -41,6 +41,10 @@ class Site:
     stand: str = ""
     findings: dict[str, list[str]] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
+
+    def task(self, name: str) -> dict[str, Any]:
+        """What is known of a task, with what was found in these records."""
+        return content.task(name) | {"findings": self.findings.get(name, [])}
 
     def __post_init__(self) -> None:
         self._colours = theme.colours(self.looks)

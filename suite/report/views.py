@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from suite.report import comparisons, content, leaderboard, published, targets, wording
+from suite.report import comparisons, leaderboard, published, targets, wording
 from suite.report.groups import Section
 from suite.report.plots import gradients, learning, steps
 from suite.report.plots.common import Plot
@@ -74,7 +74,7 @@ def view(section: Section, site: Site) -> View:
         targets=_kept(targets.table(section), site),
         pairs=_kept(comparisons.pairs_table(section), site),
         plots=[site.plot(plot) for plot in figures(section, site.looks)],
-        task=content.task(section.variant.task) | {"findings": site.findings.get(section.variant.task, [])},
+        task=site.task(section.variant.task),
     )
 
 

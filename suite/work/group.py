@@ -236,11 +236,15 @@ def prepare(
 def _first_step(trainer: Trainer) -> None:
     """Forward and backward of a batch, discarded: kernels are compiled or recorded here, not in a training step.
 
-    It draws no random numbers that a run's own seeds do not reset, and leaves no gradient.
+    It draws no random numbers that a run's own seeds do not reset, leaves no gradient, and puts buffers back (running
+    statistics of a third-party model).
     """
+    buffers = [(buffer, buffer.clone()) for buffer in trainer.model.buffers()]
     batch = to_device(next(iter(trainer.task.batches("train", trainer.recipe["batch_size"], 1))), trainer.device)
     trainer.task.loss(trainer.model(batch.x, batch.lengths), batch).backward()
     trainer.optimizer.zero_grad(set_to_none=True)
+    for buffer, before in buffers:
+        buffer.copy_(before)
     if trainer.device.type == "cuda":
         torch.cuda.synchronize(trainer.device)
 

@@ -13,7 +13,7 @@ def allow_in_cudnn(allowed: bool) -> bool:
     The newer switches (``cudnn.rnn.fp32_precision``) are left alone: torch refuses to read this one once they differ.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch 2.9 to 2.11 call this switch old, on standard error, once
+        warnings.simplefilter("ignore")  # some versions since torch 2.9 call this switch old
         before = bool(torch.backends.cudnn.allow_tf32)
         torch.backends.cudnn.allow_tf32 = allowed
     return before
