@@ -1,0 +1,168 @@
+"""What stands beside what in a leaderboard: sections, groups, labels, ranks, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from suite.report import (
+    leaderboard,
+)
+from suite.report.entries import entry
+from suite.report.groups import OWN_BUDGET
+from suite.report.sections import sections
+from tests import report_records as make
+
+
+def entries(*records):
+    return [entry(record) for record in records]
+
+
+def scored(value, **changes):
+    """A record of ``make.run(**changes)`` whose test metric is ``value``."""
+    status = changes.pop("status", "done")
+    sources = changes.pop("sources", None)
+    made = make.record(make.run(**changes), status=status, sources=sources)
+    made["metrics"]["test"] = value
+    return made
+
+
+def test_bundled_digits_never_share_a_table_with_mnist():
+    found = sections(entries(make.record(make.run()), make.record(make.run(options={"data": "digits5k"}))))
+    assert [len(section.groups) for section in found] == [1, 1]
+    assert {section.name for section in found} == {"psmnist (data=mnist)", "psmnist (data=digits5k)"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"track": "tuned"}, {"options": {"permutation_seed": 1}}, {"max_seconds": 60.0}, {"task": "smnist"}],
+)
+def test_what_does_not_compare_has_a_table_of_its_own(change):
+    found = sections(entries(make.record(make.run()), make.record(make.run(model="lstm", **change))))
+    assert len(found) == 2
+
+
+def test_epochs_of_recipes_share_a_table_and_epochs_set_by_hand_do_not():
+    by_hand = {"epochs": "set: on the command line"}
+    own = [make.record(make.run(epochs=12)), make.record(make.run(model="lstm", epochs=20))]
+    hand = [make.record(make.run(model="tanh", epochs=n), sources=by_hand) for n in (3, 4)]
+    found = sections(entries(*own, *hand))
+    assert [(section.budget, len(section.groups)) for section in found] == [
+        (OWN_BUDGET, 2),
+        ("3 epochs", 1),
+        ("4 epochs", 1),
+    ]
+
+
+def test_seconds_compare_on_one_machine_only():
+    same = [make.record(make.run(model=m, max_seconds=60.0)) for m in ("cornn", "lstm")]
+    other = make.record(make.run(model="tanh", max_seconds=60.0), cpu="Another CPU")
+    assert sorted(len(section.groups) for section in sections(entries(*same, other))) == [1, 2]
+
+
+def test_recipes_of_one_model_are_kept_apart_and_labelled_by_what_differs():
+    a = [make.record(make.run(seed=s)) for s in range(3)]
+    b = [make.record(make.run(seed=s, recipe={"lr": 0.01})) for s in range(2)]
+    (section,) = sections(entries(*a, *b))
+    labels = {group.label: len(group.entries) for group in section.groups}
+    assert labels == {"coRNN [lr=0.003]": 3, "coRNN [lr=0.01]": 2}
+    assert [group.primary for group in section.groups if group.label == "coRNN [lr=0.003]"] == [True]
+    assert sum(group.primary for group in section.groups) == 1
+
+
+def test_a_recipe_set_by_hand_says_so_where_it_stands_alone():
+    changed = make.record(
+        make.run(recipe={"epsilon": 2.0}), sources={"epsilon": "set: by hand", "hidden_size": "set: H"}
+    )
+    (section,) = sections(entries(changed))
+    assert [group.label for group in section.groups] == ["coRNN [epsilon=2]"]
+
+
+def test_the_primary_recipe_is_chosen_on_validation_never_on_test():
+    good_test = make.record(make.run(recipe={"lr": 0.1}))
+    good_test["metrics"] |= {"test": 0.99, "valid": 0.5}
+    good_valid = make.record(make.run(recipe={"lr": 0.2}))
+    good_valid["metrics"] |= {"test": 0.4, "valid": 0.9}
+    (section,) = sections(entries(good_test, good_valid))
+    assert [group.run.recipe["lr"] for group in section.groups if group.primary] == [0.2]
+
+
+def grid_of(values: Mapping[str, list[float | None]]):
+    made = []
+    for model, scores in values.items():
+        for seed, score in enumerate(scores):
+            status = "diverged" if score is None else "done"
+            made.append(scored(score, model=model, seed=seed, status=status))
+    return sections(entries(*made))[0]
+
+
+def test_ranks_follow_the_mean_and_ties_share():
+    section = grid_of({"cornn": [0.9, 0.8], "lstm": [0.95, 0.75], "tanh": [0.3, 0.2]})
+    assert {group.run.model: group.rank for group in section.groups} == {"cornn": 1.5, "lstm": 1.5, "tanh": 3.0}
+
+
+def test_lower_is_better_for_errors():
+    made = [scored(v, model=m, seed=s, task="adding") for m, v in (("cornn", 0.001), ("lstm", 0.1)) for s in (0, 1)]
+    (section,) = sections(entries(*made))
+    assert [group.run.model for group in section.groups] == ["cornn", "lstm"]
+
+
+def test_a_diverged_run_counts_as_a_constant_guess_in_the_rank_and_not_in_the_mean():
+    section = grid_of({"cornn": [0.9, 0.9, None], "lstm": [0.7, 0.7, 0.7]})
+    cornn = next(group for group in section.groups if group.run.model == "cornn")
+    assert cornn.spread.mean == pytest.approx(0.9) and cornn.spread.n == 2
+    row = leaderboard.row(cornn, section)
+    assert row["penalised_mean"] == pytest.approx((0.9 + 0.9 + 0.1135) / 3)
+    assert cornn.rank == 2 and "1 diverged" in row["seeds_text"]
+
+
+def test_incomplete_groups_are_shown_marked_and_not_ranked():
+    section = grid_of({"cornn": [0.9] * 5, "lstm": [0.8] * 5, "tanh": [0.99] * 3})
+    tanh = next(group for group in section.groups if group.run.model == "tanh")
+    assert tanh.rank is None and not tanh.complete
+    assert section.groups[-1] is tanh
+    assert leaderboard.row(tanh, section)["seeds_text"] == "3 †"
+    assert "lacks seeds of this table (0-4)" in leaderboard.notes(section)
+
+
+def test_extra_seeds_of_one_model_do_not_make_the_others_incomplete():
+    section = grid_of({"cornn": [0.9] * 10, "lstm": [0.8] * 5, "tanh": [0.3] * 5})
+    assert all(group.complete for group in section.groups) and section.seeds == set(range(5))
+
+
+def test_one_seed_has_no_rank_and_no_interval():
+    section = grid_of({"cornn": [0.9], "lstm": [0.8]})
+    assert section.ranked == []
+    rows = leaderboard.table(section).rows
+    assert {(row["rank_text"], row["interval_text"], row["sd_text"]) for row in rows} == {("–", "–", "–")}
+
+
+def test_failed_runs_are_counted_from_the_failures_folder():
+    done = [make.record(make.run(seed=s)) for s in range(2)]
+    failed = [make.record(make.run(seed=s), status="failed") for s in (1, 2)]  # seed 1 was done by a later try
+    (section,) = sections(entries(*done), entries(*failed))
+    assert section.groups[0].failed == [2]
+    assert "1 failed" in leaderboard.row(section.groups[0], section)["seeds_text"]
+
+
+def test_what_all_rows_say_goes_below_a_pages_table_and_stays_in_its_files():
+    section = grid_of({"cornn": [0.9], "lstm": [0.8]})
+    full = leaderboard.table(section)
+    page = leaderboard.spoken(full)
+    assert {"engine", "machine"} <= {column.key for column in full.columns}
+    assert not {"engine", "machine"} & {column.key for column in page.columns}
+    assert page.note.endswith("All rows: engine fused, machine Example CPU 2.5 GHz, 1 thread.")
+    mixed = entries(make.record(make.run(seed=0)), make.record(make.run(seed=1), engine="native"))
+    page = leaderboard.spoken(leaderboard.table(sections(mixed)[0]))
+    assert "machine" not in {column.key for column in page.columns}
+    two = entries(make.record(make.run("lstm")), make.record(make.run("cornn"), engine="native"))
+    page = leaderboard.spoken(leaderboard.table(sections(two)[0]))
+    assert "engine" in {column.key for column in page.columns} and "engine" not in page.note
+
+
+def test_unequal_sizes_are_said():
+    sizes = (("cornn", 64), ("lstm", 256))
+    made = [make.record(make.run(model, seed=s, recipe={"hidden_size": h})) for model, h in sizes for s in (0, 1)]
+    (section,) = sections(entries(*made))
+    assert "Sizes are not matched" in leaderboard.notes(section)
