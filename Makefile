@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Wheels of torch for the CPU alone are much smaller; where pip is set up for one, it takes that one.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 
-.PHONY: run test test-slow check wheel report speed asv data clean help
+.PHONY: run test test-slow check wheel report speed asv clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from inspect import Parameter
@@ -155,7 +155,7 @@ def load(
         task: the task's name.
         preset: ``quick`` or None.
         track: ``tuned`` lays the tuned section on top.
-        overrides: values from the command line.
+        overrides: values from the command line; one that the recipe has anyway keeps its source.
         extra: a folder of recipe files that go before the packaged ones.
 
     Raises:
@@ -172,16 +172,30 @@ def load(
             if key not in TRAINER and key not in model.schema:
                 raise UsageError(f"recipe {path}: [{name}]: {unknown('key', key, [*TRAINER, *model.schema])}")
         merged |= section
+        _check_used(f"recipe {path}: [{name}] ", section, merged)
+    before = dict(merged)
     for key, value in (overrides or {}).items():
         if key not in TRAINER and key not in model.schema and key not in model.fixed:
             raise UsageError(unknown(f"key of {model.name}'s recipe", key, [*TRAINER, *model.schema]))
         merged[key] = (value, "set: on the command line")
+    _check_used(f"{model.name}.", overrides or {}, merged)
     try:
-        return _checked(model, merged)
+        recipe = _checked(model, merged)
+        same = {key for key in overrides or {} if key in before and recipe.values[key] == before[key][0]}
+        return Recipe(recipe.values, {**recipe.sources, **{key: before[key][1] for key in same}})
     except UsageError as error:
         if any(f"{model.name}.{key}" in str(error) for key in overrides or {}):
             raise
         raise UsageError(f"recipe {path}: {error}") from error
+
+
+def _check_used(where: str, given: Container[str], merged: Mapping[str, tuple[Any, str]]) -> None:
+    """Refuse a key that other keys leave without effect: it would make another run of the same training."""
+    value = {key: merged[key][0] if key in merged else rule.default for key, rule in TRAINER.items()}
+    if "rmsprop_alpha" in given and value["optimizer"] != "rmsprop":
+        raise UsageError(f"{where}rmsprop_alpha: has no effect with optimizer {value['optimizer']}: wanted rmsprop")
+    if "lr_drop_factor" in given and value["lr_drop_epoch"] in (0, "0"):
+        raise UsageError(f"{where}lr_drop_factor: has no effect without lr_drop_epoch: wanted both or none")
 
 
 def _checked(model: Plugin, merged: Mapping[str, tuple[Any, str]]) -> Recipe:

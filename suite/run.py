@@ -108,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         from suite.work.estimate import dry_run
 
+        launch.check_options(args)
+        launch.check(planned, args, store=store, dry=True)
         return dry_run(planned, store, args)
     if not on_cluster:  # there each node is checked
         launch.check(planned, args, store=store)

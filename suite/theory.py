@@ -39,7 +39,9 @@ def parser() -> argparse.ArgumentParser:
     what = p.add_argument_group("what to check")
     what.add_argument("--checks", default=",".join(CHECKS), metavar="A,B", help="default: all of those below")
     what.add_argument("--models", default=MODELS, metavar="A,B", help=f"models of the plateau check (default {MODELS})")
-    what.add_argument("--tasks", default=TASKS, metavar="A,B", help="tasks whose recipes are checked (default: all)")
+    what.add_argument(
+        "--tasks", default=TASKS, metavar="A,B", help=f"tasks whose recipes are checked (default {TASKS})"
+    )
     what.add_argument("--untrained", action="store_true", help="no training: checks at initialisation alone")
     what.add_argument("--steps", type=cli.positive_int, default=60, metavar="N", help="training steps (default 60)")
     what.add_argument("--seeds", type=cli.positive_int, default=10, metavar="N", help="initialisations (default 10)")

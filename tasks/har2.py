@@ -82,7 +82,7 @@ class HAR2(Binary):
             so the same people, in overlapping windows, are on both sides: not the official test.
         validation_fraction: part of the 7,352 training windows (or of the 21 subjects) drawn by the data seed.
         train_examples: take only the first of the (shuffled) training part; None: all.
-        test_examples: take only so many test windows, the same for every seed; None: all.
+        test_examples: take only so many test windows, the same for every seed (not where split is pooled); None: all.
 
     Raises:
         TaskError: an option out of range.

@@ -82,7 +82,7 @@ class PixelMNIST(Classification):
         data: ``mnist``, or ``digits5k``, the 5,000 bundled digits.
         valid_examples: validation images split off the 60,000; None: 3,000. digits5k always has 500.
         train_examples: take only the first of the (shuffled) training split; None: all.
-        test_examples: take only so many test images, the same for every seed; None: all.
+        test_examples: take only so many test images, the same for every seed (of digits5k: of that seed's); None: all.
 
     Raises:
         TaskError: an option out of range, or one without effect here.

@@ -153,6 +153,21 @@ def test_a_hyperparameter_out_of_range_is_one_line(capsys):
     assert "dt: wanted > 0, got -1" in said and len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--engine", "foo"], "unknown engine 'foo'"),
+        (["--executor", "inline", "--jobs", "3"], "--jobs: wanted 1 with --executor inline"),
+        (["--set", "adding.length=1"], "option length: wanted an integer at least 2, got 1"),
+        (["--set", "cornn.batch_size=100000"], "batch_size"),
+    ],
+)
+def test_what_a_run_would_refuse_is_refused(words, said, capsys):
+    assert main(["--models", "cornn", "--tasks", "adding", "--dry-run", *words]) == 2
+    told = capsys.readouterr().err
+    assert said in told and len(told.splitlines()) == 1
+
+
 def test_a_plugin_that_raises_is_one_line(monkeypatch):
     from tests.plugins.tiny import Leaky
 

@@ -118,6 +118,8 @@ def test_data_seeds_leave_the_model_out():
         (((None, "hidden_size", 0),), "cornn.hidden_size: wanted >= 1, got 0"),
         (((None, "hidden_size", 6.5),), "cornn.hidden_size: wanted int, got 6.5"),
         (((None, "optimizer", "adamm"),), "did you mean adam"),
+        (((None, "rmsprop_alpha", 0.5),), "cornn.rmsprop_alpha: has no effect with optimizer adam"),
+        (((None, "lr_drop_factor", 3),), "cornn.lr_drop_factor: has no effect without lr_drop_epoch"),
         ((("adding", "lenght", 6),), "unknown option of task adding 'lenght': did you mean length"),
     ],
 )
@@ -185,6 +187,26 @@ def test_unused_recipe_keys_are_refused(tmp_path: Path):
     )
     with pytest.raises(UsageError, match=r"\[cornn\]: unknown key 'gama': did you mean gamma"):
         plan(recipes_dir=tmp_path)
+
+
+def test_a_recipe_key_without_effect_is_refused_where_it_stands(tmp_path: Path):
+    """A section's alpha goes unused once the command line takes Adam: that is no mistake of anybody's."""
+    base = '[default]\nsource = "default: x"\nhidden_size = 4\nbatch_size = 2\nepochs = 1\nlr = 3e-3\n[lstm]\n'
+    section = 'source = "default: x"\nrmsprop_alpha = 0.9\n'
+    (tmp_path / "adding.toml").write_text(base + section)
+    with pytest.raises(UsageError, match=r"\[lstm\] rmsprop_alpha: has no effect with optimizer adam"):
+        plan(models=("lstm",), recipes_dir=tmp_path)
+    (tmp_path / "adding.toml").unlink()
+    recipes.read.cache_clear()
+    (tmp_path / "adding.toml").write_text(base + section + 'optimizer = "rmsprop"\n')
+    (one,) = plan(models=("lstm",), recipes_dir=tmp_path, sets=((None, "optimizer", "adam"),))
+    assert one.run.recipe["optimizer"] == "adam"
+
+
+def test_setting_what_the_recipe_has_anyway_changes_nothing():
+    plain, said, other = (plan(sets=sets)[0] for sets in ((), ((None, "hidden_size", 128),), ((None, "dt", 0.5),)))
+    assert (plain.run.id, plain.sources) == (said.run.id, said.sources)
+    assert other.sources["dt"].startswith("set:")
 
 
 def test_matched_time_needs_a_time():

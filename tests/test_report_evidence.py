@@ -103,6 +103,8 @@ def test_a_verdict_against_a_mean_is_welchs_test():
         ({"epochs": 12}, {}, "fewer epochs (12 here, 120 there)"),
         ({"epochs": 1000}, {}, "more epochs (1000 here, 120 there)"),
         ({"sources": {"lr": "tuned: 12 trials"}}, {}, "tuned here"),
+        ({"sources": {"dt": "tuned: 12 trials"}}, {}, "tuned here"),
+        ({"sources": {"gamma": "adapted: another task"}}, {}, "published for another task or size here"),
         ({"track": "tuned"}, {}, "track tuned here"),
         ({"max_seconds": 5.0}, {}, "stopped by time here"),
         ({}, {"kind": "best", "n": 10}, "best of 10 runs there, a mean here"),
@@ -118,6 +120,20 @@ def test_what_makes_figures_incomparable_is_said(ours, theirs, reason):
     found = beside.compare(group_of([0.97, 0.971, 0.972], **ours), figure(**theirs))
     assert found.verdict == "not comparable" and reason in found.reasons
     assert found.difference is not None
+
+
+@pytest.mark.parametrize(
+    ("sources", "kind"),
+    [
+        ({}, "published"),
+        ({"lr": "tuned: 12 trials"}, "tuned here"),
+        ({"hidden_size": "set: on the command line"}, "adapted"),
+        ({"epsilon": "set: on the command line"}, "published, changed by hand"),
+        ({"lr": "set: on the command line"}, "set by hand"),
+    ],
+)
+def test_the_column_recipe_says_what_was_changed(sources, kind):
+    assert leaderboard.recipe_kind(group_of([0.97], sources=sources)) == kind
 
 
 def test_one_seed_and_diverged_seeds_get_no_verdict():

@@ -64,14 +64,14 @@ def _obstacles(group: Group, figure: Published) -> list[str]:
         reasons.append(f"other hidden size ({wording.option(units)} here, {figure.hidden_units} there)")
     if run.track != "paper":
         reasons.append(f"track {run.track} here")
-    sources = {key: str(source).partition(":")[0] for key, source in group.entries[0].record["sources"].items()}
+    kinds = {group.source_kind(key) for key in group.entries[0].record["sources"]}
     if by_hand := group.by_hand:
         reasons.append(f"set by hand here: {', '.join(by_hand)}")
-    if sources.get("lr", "default") == "default":
+    if group.source_kind("lr") == "default":
         reasons.append("untuned recipe here")
-    elif sources["lr"] == "tuned":
+    elif "tuned" in kinds:
         reasons.append("tuned here")
-    elif sources["lr"] == "adapted":
+    elif "adapted" in kinds:
         reasons.append("recipe published for another task or size here")
     if figure.differs:
         reasons.append(figure.differs)

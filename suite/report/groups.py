@@ -83,6 +83,10 @@ class Group:
         """Seeds with a record, diverged ones too."""
         return {entry.run.seed for entry in self.entries}
 
+    def source_kind(self, key: str) -> str:
+        """What kind of source a recipe's key has: published, adapted, tuned, default or set."""
+        return str(self.entries[0].record["sources"].get(key, "default")).partition(":")[0]
+
     @property
     def by_hand(self) -> list[str]:
         """Recipe keys that were set by hand and make it another recipe."""

@@ -25,9 +25,11 @@ SHARED = "* The machine was shared with other runs, seeds or work: times are upp
 
 
 def recipe_kind(group: Group) -> str:
-    """Where the learning rate comes from: published, adapted (from elsewhere), tuned here, untuned, set by hand."""
-    source = str(group.entries[0].record["sources"].get("lr", "default"))
-    return _KINDS.get(source.partition(":")[0], source.partition(":")[0])
+    """Where the learning rate comes from (published, adapted, tuned here, untuned, set by hand); changed or not."""
+    kind = _KINDS.get(group.source_kind("lr"), group.source_kind("lr"))
+    if kind == "published" and group.source_kind("hidden_size") == "set":
+        kind = "adapted"  # published for another number of units
+    return f"{kind}, changed by hand" if group.by_hand and kind != "set by hand" else kind
 
 
 def interval_text(low: float | None, high: float | None, metric: str) -> str:
@@ -172,7 +174,9 @@ def notes(section: Section) -> str:
     if any(group.diverged for group in section.groups):
         found.append("Diverged runs are left out of mean and interval, and count as a constant guess in the rank.")
     if any(not group.primary for group in section.groups):
-        found.append("Of several recipes of one model one is ranked: most seeds, then best validation mean.")
+        found.append(
+            "Of several recipes of one model one is ranked: newest version, then most seeds, then best validation mean."
+        )
     sizes = [float(group.entries[0].record["size"]["parameters"]) for group in section.groups]
     if section.track != "matched-params" and sizes and max(sizes) > 1.5 * min(sizes):
         low, high = wording.count(min(sizes)), wording.count(max(sizes))

@@ -98,7 +98,7 @@ def _footer(estimates: Sequence[Estimate], *, side_by_side: int, rerun_failed: b
 
 
 def dry_run(planned: Sequence[Planned], store: Store, args: argparse.Namespace) -> int:
-    """Print the runs with their states and estimates.
+    """Print the runs (which were checked) with their states and estimates.
 
     Args:
         planned: the grid.

@@ -48,13 +48,16 @@ def devices(asked: str) -> list[str]:
     return [asked]
 
 
-def check(planned: Sequence[Planned], args: argparse.Namespace, *, store: Store | None = None) -> None:
+def check(
+    planned: Sequence[Planned], args: argparse.Namespace, *, store: Store | None = None, dry: bool = False
+) -> None:
     """Check all that is to run before anything starts: raw data, tasks, sizes, option values, engines.
 
     Args:
         planned: the grid.
         args: ``data_dir``, ``engine`` and ``rerun`` of ``suite.run``.
         store: runs that are finished there are not checked.
+        dry: fetch nothing, and let raw data be missing.
 
     Raises:
         DataMissing: raw data that is missing and cannot be fetched, or that is damaged.
@@ -65,12 +68,17 @@ def check(planned: Sequence[Planned], args: argparse.Namespace, *, store: Store 
         raise UsageError(unknown("engine", args.engine, ("auto", *NAMES)))
     waiting = planned if store is None else split(planned, store, rerun_failed=args.rerun == "failed")[0]
     groups = list({one.run.group: one for one in waiting}.values())
-    fetch([one.run for one in groups], args.data_dir)
+    if not dry:
+        fetch([one.run for one in groups], args.data_dir)
     for one in groups:
         _check_model(one, args)
     tasks = Tasks(args.data_dir)
     for one in groups:
-        check_task(one.run, tasks)
+        try:
+            check_task(one.run, tasks)
+        except DataMissing:
+            if not dry:
+                raise
 
 
 def fetch(runs: Sequence[Run], data_dir: Path | None) -> None:
@@ -145,7 +153,7 @@ def executor(
     args: argparse.Namespace, planned: Sequence[Planned], store: Store, found: Sequence[str]
 ) -> tuple[Executor, Settings]:
     """The executor asked for, and how its workers run."""
-    _check_options(args)
+    check_options(args)
     waiting, _ = split(planned, store, rerun_failed=args.rerun == "failed")
     slots = len(found) if found[0] != "cpu" else cores()
     workers = min(args.jobs or slots, max(1, len(groups_of(waiting, args.seeds_per_run))))
@@ -182,7 +190,7 @@ def cluster_devices(args: argparse.Namespace) -> list[str]:
     Raises:
         UsageError: no cluster, no ray, or a device that it lacks.
     """
-    _check_options(args)
+    check_options(args)
     from suite.work import ray_executor
 
     ray_executor.connect(args.address, [*args.models.split(","), *args.tasks.split(",")])
@@ -211,7 +219,7 @@ def _ray(
     return made, replace(settings, threads=threads, shared_device=True)
 
 
-def _check_options(args: argparse.Namespace) -> None:
+def check_options(args: argparse.Namespace) -> None:
     """Refuse options that the executor would ignore."""
     if args.executor == "inline":
         if args.stall_seconds is not None:
