@@ -171,9 +171,13 @@ def _check(values: Mapping[str, Any], fields: Mapping[str, Field], prefix: str) 
         if value is None and wanted.null:
             continue
         good = isinstance(value, wanted.type) and (not isinstance(value, bool) or wanted.type is bool)
-        if not good or (isinstance(value, float) and not math.isfinite(value)):
+        if not good or (isinstance(value, float) and not math.isfinite(value)) or _is_huge(value):
             kind = wanted.type.__name__ if isinstance(wanted.type, type) else "number"
             raise RecordError(f"field {prefix}{name}: wanted {kind}, got {str(value)[:40]!r}")
+
+
+def _is_huge(value: Any) -> bool:
+    return isinstance(value, int) and not -(1 << 63) <= value < 1 << 63
 
 
 def validate(values: Any) -> dict[str, Any]:
@@ -212,6 +216,9 @@ def validate(values: Any) -> dict[str, Any]:
         raise RecordError(f"field run: {error}") from error
     if not fits:
         raise RecordError(f"field id: wanted {run.id} (from field run), got {values['id']!r}")
+    units = run.recipe.get("hidden_size")
+    if type(units) is not int or units < 1 or _is_huge(units):
+        raise RecordError(f"field run.recipe.hidden_size: wanted an integer from 1, got {str(units)[:40]!r}")
     if run.track not in TRACKS:
         raise RecordError(f"field run.track: wanted one of {', '.join(TRACKS)}, got {run.track!r}")
     if not 0 <= run.seed < 1 << 63:

@@ -313,12 +313,13 @@ def test_a_preset_never_shares_a_table_with_the_full_protocol():
 
 
 @pytest.mark.parametrize(
-    ("options", "kind"),
-    [({}, "full protocol"), ({"data": "digits5k"}, "with other data or options"),
-     ({"train_examples": 100}, "on part of the data")],
+    ("task", "options", "kind"),
+    [("psmnist", {}, "full protocol"), ("psmnist", {"data": "digits5k"}, "with other data or options"),
+     ("psmnist", {"train_examples": 100}, "on part of the data"), ("adding", {"test_examples": 1000}, "full protocol"),
+     ("adding", {"test_examples": 10}, "on part of the data"), ("adding", {"length": 100}, "other data or options")],
 )  # fmt: skip
-def test_other_data_is_not_the_full_protocol(options, kind):
-    section = section_of("psmnist", {"cornn": [0.9], "lstm": [0.8]}, options=options)
+def test_other_data_is_not_the_full_protocol(task, options, kind):
+    section = section_of(task, {"cornn": [0.9], "lstm": [0.8]}, options=options)
     assert across._protocol(section).endswith(kind)
 
 
@@ -363,12 +364,14 @@ def theory(**changes):
         (inputs.speed, speed(rows=None), "rows"),
         (inputs.speed, speed(rows=[{}]), "rows[0].shape"),
         (inputs.speed, speed(rows=[speed()["rows"][0] | {"ratio_to_loop": "2"}]), "rows[0].ratio_to_loop"),
+        (inputs.speed, speed(rows=[speed()["rows"][0] | {"forward_ms": 12.5}]), "rows[0].forward_ms"),
         (inputs.speed, [], "got 'list'"),
         (inputs.theory, theory(check="other"), "check: wanted one of"),
         (inputs.theory, theory(series=[]), "series"),
         (inputs.theory, theory(series=[{"label": "a", "x": [1], "y": [1, 2]}]), "wanted 1 numbers, got 2"),
         (inputs.theory, theory(bound=[1.0]), "bound"),
         (inputs.theory, theory(log_y=1), "log_y"),
+        (inputs.theory, theory(log_y=True, series=[{"label": "a", "x": [1], "y": [None]}]), "log_y: wanted a positive"),
         (inputs.theory, theory(finding=None), "finding"),
     ],
 )

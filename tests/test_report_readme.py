@@ -48,6 +48,20 @@ def test_recipes_changed_by_hand_are_for_the_pages():
     assert rows(scored(0.9, model="lstm"), entry(changed))[0] == ["task", "LSTM"]
 
 
+def test_a_better_recipe_set_by_hand_does_not_hide_the_models_own():
+    changed = make.record(make.run(recipe={"epsilon": 2.0}), sources={"epsilon": "set: by hand"})
+    changed["metrics"] |= {"valid": 0.999, "test": 0.999}
+    options = {"train_examples": None, "test_examples": None}
+    found = rows(scored(0.9), entry(changed), scored(0.8, model="lstm"))
+    assert found[0] == ["task", "coRNN", "LSTM"] and found[2][1:] == ["90.00 (1)", "80.00 (1)"]
+    har2 = {"task": "har2", "options": options | {"split": "random"}, "recipe": {"hidden_size": 64}}
+    changed = make.record(
+        make.run(**har2 | {"recipe": {"hidden_size": 64, "epsilon": 2.0}}), sources={"epsilon": "set: x"}
+    )
+    changed["metrics"] |= {"valid": 0.999, "test": 0.999}
+    assert rows(scored(0.9, **har2), entry(changed))[-1][2:4] == ["90.00 (1)", "97.20"]
+
+
 def test_shorter_runs_are_for_the_pages_where_every_model_of_their_row_has_longer_ones():
     def made(model="lstm", epochs=2, **changes):
         return entry(make.record(make.run(model, epochs=epochs, **changes), sources={"epochs": "set: by hand"}))

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from suite.report import (
-    leaderboard,
-)
+from suite.report import comparisons, leaderboard
 from suite.report.entries import entry
 from suite.report.groups import OWN_BUDGET
 from suite.report.sections import sections
@@ -59,6 +57,52 @@ def test_seconds_compare_on_one_machine_only():
     same = [make.record(make.run(model=m, max_seconds=60.0)) for m in ("cornn", "lstm")]
     other = make.record(make.run(model="tanh", max_seconds=60.0), cpu="Another CPU")
     assert sorted(len(section.groups) for section in sections(entries(*same, other))) == [1, 2]
+
+
+def test_seeds_on_another_machine_are_another_group_where_seconds_limit_the_training():
+    cpus = ("Fast CPU", "Slow CPU", "Slow CPU")
+    timed = [make.record(make.run(seed=s, max_seconds=60.0), cpu=cpu) for s, cpu in enumerate(cpus)]
+    counts = {
+        section.machine: [len(group.entries) for group in section.groups] for section in sections(entries(*timed))
+    }
+    assert counts == {"Fast CPU, 1 thread": [1], "Slow CPU, 1 thread": [2]}
+    free = [make.record(make.run(seed=s), cpu=cpu) for s, cpu in enumerate(cpus)]
+    assert [len(group.entries) for section in sections(entries(*free)) for group in section.groups] == [3]
+
+
+def test_epochs_count_as_set_by_hand_where_every_seed_says_so():
+    by_hand = [make.record(make.run(seed=s), sources={"epochs": "set: on the command line"}) for s in range(2)]
+    own = make.record(make.run(seed=2))
+    assert [section.budget for section in sections(entries(*by_hand))] == ["12 epochs"]
+    assert [section.budget for section in sections(entries(*by_hand, own))] == [OWN_BUDGET]
+
+
+def test_an_evaluation_batch_set_by_hand_is_another_recipe_where_padding_is_read():
+    told = {"eval_batch_size": "set: on the command line"}
+    for readout, keys in (("padded", ["eval_batch_size"]), ("valid", [])):
+        made = make.record(
+            make.run(task="imdb", options={"readout": readout}, recipe={"eval_batch_size": 1}), sources=told
+        )
+        assert sections(entries(made))[0].groups[0].by_hand == keys
+
+
+def test_sections_whose_names_differ_in_signs_alone_have_files_of_their_own():
+    made = [make.record(make.run(options={"shift": shift})) for shift in (-1, 1)]
+    assert len({section.slug for section in sections(entries(*made))}) == 2
+
+
+def test_models_with_one_title_are_told_apart():
+    made = [scored(0.9 - 0.1 * i, model=m, seed=s) for i, m in enumerate(("lstm", "LSTM", "tanh")) for s in range(3)]
+    (section,) = sections(entries(*made))
+    assert sorted(group.label for group in section.groups) == ["LSTM (LSTM)", "LSTM (lstm)", "tanh RNN"]
+    assert len(comparisons.pairs(section)) == 3
+
+
+def test_models_without_a_common_seed_are_not_ranked():
+    made = [scored(0.9, model=m, seed=2 * i + s) for i, m in enumerate(("cornn", "lstm", "tanh")) for s in (0, 1)]
+    (section,) = sections(entries(*made))
+    assert section.ranked == [] and not any(group.complete for group in section.groups)
+    assert "no seed is held by half of the models: not ranked" in leaderboard.notes(section)
 
 
 def test_recipes_of_one_model_are_kept_apart_and_labelled_by_what_differs():

@@ -72,6 +72,43 @@ def test_a_plain_torch_model_goes_side_by_side_too(tmp_path):
     assert_same_curve(together[1], records(train([runs[1]], tmp_path, settings=Settings()))[1])
 
 
+def test_buffers_and_untrained_parameters_are_each_seeds_own(tmp_path):
+    runs = planned("tests.plugins.odd:Reservoir")
+    together = records(train(runs, tmp_path, settings=Settings()))
+    assert {r["where"]["seeds_together"] for r in together.values()} == {3}
+    for one in runs:
+        assert_same_curve(together[one.run.seed], records(train([one], tmp_path, settings=Settings()))[one.run.seed])
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        ("Counting", "training changes the buffer recurrence.calls"),
+        ("Drawing", "their first losses are not those of each alone"),
+        ("Attribute", "their first losses are not those of each alone"),
+    ],
+)
+def test_what_would_be_another_training_goes_one_by_one(model, why, tmp_path, capsys):
+    runs = planned(f"tests.plugins.odd:{model}")
+    together = records(train(runs, tmp_path, settings=Settings()))
+    said = capsys.readouterr().err
+    assert "seeds go one by one" in said and why in said
+    assert {r["where"]["seeds_together"] for r in together.values()} == {1}
+    alone = records(train([runs[1]], tmp_path / "alone", settings=Settings()))[1]
+    assert together[1]["curve"] == [
+        {**row, "seconds": mine["seconds"]} for row, mine in zip(alone["curve"], together[1]["curve"])
+    ]
+
+
+def test_batches_that_stop_fitting_together_send_the_seeds_on_one_by_one(tmp_path, capsys):
+    runs = planned("cornn", tasks=("tests.plugins.odd:Ragged",))
+    together = records(train(runs, tmp_path))
+    assert "seeds go one by one: their batches have different shapes" in capsys.readouterr().err
+    assert {r["status"] for r in together.values()} == {"done"} and len(together) == 3
+    for one in runs:
+        assert_same_curve(together[one.run.seed], records(train([one], tmp_path / "alone"))[one.run.seed])
+
+
 def test_what_vmap_refuses_goes_one_by_one_and_says_so(tmp_path, capsys):
     runs = planned("lstm")
     seen = train(runs, tmp_path, settings=Settings(engine="torch"))

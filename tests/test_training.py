@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from models import MODELS
 from suite.errors import CannotWrite
 from suite.plan import Request, expand
 from suite.record import load, validate
@@ -127,6 +128,27 @@ def test_divergence_is_recorded_and_stops_early(tmp_path):
     r = validate(json.loads(json.dumps(record(one, tmp_path), allow_nan=False)))
     assert r["status"] == "diverged" and r["stop_reason"] == "non_finite"
     assert len(r["curve"]) < 50
+
+
+SMALL = {
+    TASK: {},
+    "adding": {"length": 12, "epoch_steps": 3, "valid_examples": 40, "test_examples": 40},
+    "smnist": {"data": "digits5k", "train_examples": 120, "test_examples": 40},
+}
+
+
+@pytest.mark.parametrize("task", SMALL)
+@pytest.mark.parametrize("model", [*sorted(MODELS), MODEL])
+def test_every_model_trains_in_float64_as_in_float32(model, task, tmp_path):
+    """Three steps: the same curve to float32's rounding, and not the same numbers."""
+    sets = ((None, "hidden_size", 8), (None, "batch_size", 40), *((task, *pair) for pair in SMALL[task].items()))
+    grid = {"models": (model,), "tasks": (task,), "epochs": 1, "sets": sets}
+    (exact,), (plain,) = planned(**grid, precision="float64"), planned(**grid)
+    found, other = record(exact, tmp_path), record(plain, tmp_path)
+    assert found["status"] == "done"
+    for key in ("train_loss", "valid_loss", "test_loss"):
+        assert found["curve"][0][key] == pytest.approx(other["curve"][0][key], rel=1e-3), key
+    assert stripped(found["curve"]) != stripped(other["curve"])
 
 
 def test_the_time_budget_ends_with_one_full_evaluation(tmp_path):

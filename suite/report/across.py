@@ -65,9 +65,9 @@ def _protocol(section: Section) -> str:
 
     Full is each recipe's own number of epochs, all of the data, and the options that the task's protocol has.
     """
-    cut = any(section.options.get(key) is not None for key in ("train_examples", "test_examples", "max_length"))
-    own = content.task(section.variant.task)["full"]
-    other = any(section.options.get(key, value) != value for key, value in own.items())
+    changed = content.departures(section.variant.task, section.options)
+    cut = any(key.endswith("_examples") or key == "max_length" for key in changed)
+    other = any(not key.endswith("_examples") and key != "max_length" for key in changed)
     if section.budget == OWN_BUDGET and not cut and not other:
         return "full protocol"
     return section.budget + (" on part of the data" if cut else "") + (" with other data or options" if other else "")
@@ -111,7 +111,7 @@ def tables(sections: Sequence[Section]) -> list[Table]:
     found = []
     for (track, kind), members in suites(sections).items():
         kept, models = common(members)
-        if len(kept) > 1:
+        if len(kept) > 1 and all(section.seeds for section in kept):
             found.append(_table(track, kind, kept, models))
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from suite.report import wording
+
+ADDING = ("adding", "adding-2000", "adding-5000")  # names of one task at three lengths
 
 
 @cache
@@ -33,6 +36,12 @@ def task(name: str) -> dict[str, Any]:
     nothing: dict[str, Any] = {"title": name, "summary": "", "published_note": "", "target": None, "full": {}}
     lists: dict[str, Any] = {"protocol": [], "data": [], "fixed": []}
     return nothing | lists | _load("tasks", name)
+
+
+def departures(name: str, options: Mapping[str, Any]) -> list[str]:
+    """Options of a task in which a variant departs from its protocol; those of the amount of data first."""
+    full = {"train_examples": None, "test_examples": None, "max_length": None} | task(name)["full"]
+    return [key for key, value in full.items() if options.get(key, value) != value]
 
 
 _TOKEN = re.compile(r"([_^])(\{[^}]*\}|\S)|([A-Za-z]+)|(.)", re.DOTALL)

@@ -137,7 +137,7 @@ def entry(record: dict[str, Any]) -> Entry:
             diagnostics={name: _array(row["diagnostics"].get(name) for row in curve) for name in names},
             profiles=tuple(sorted(map(_profile, record["profiles"]), key=lambda profile: profile.epoch)),
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise RecordError(str(error)) from error
 
 
@@ -162,13 +162,17 @@ def read_failures(results_dir: Path | str = "results", *, warn: Callable[[str], 
 
 def _read(paths: Iterable[Path], warn: Callable[[str], object] | None) -> list[Entry]:
     found: list[Entry] = []
+    known: dict[str, Path] = {}
     for path in paths:
         try:
             record = load(path)
             try:
-                found.append(entry(record))
+                made = entry(record)
             except RecordError as error:
                 raise RecordError(f"{path}: {error}") from error
+            if known.setdefault(made.run.id, path) != path:  # a copy must not count as another seed
+                raise RecordError(f"{path}: the run of {known[made.run.id]} once more: one of the two files is a copy")
+            found.append(made)
         except RecordError as error:
             if warn is None:
                 raise

@@ -91,7 +91,12 @@ class Group:
     def by_hand(self) -> list[str]:
         """Recipe keys that were set by hand and make it another recipe."""
         sources = self.entries[0].record["sources"]
-        return sorted(key for key, text in sources.items() if is_set(text) and key not in _HARMLESS)
+        padded = self.run.task_options.get("readout") == "padded"  # there the batch makes the padding, which is read
+        return sorted(
+            key
+            for key, text in sources.items()
+            if is_set(text) and (key not in _HARMLESS or (padded and key == "eval_batch_size"))
+        )
 
     @property
     def metric(self) -> str:
@@ -144,6 +149,7 @@ class Section:
         groups: in order of rank, unranked ones after.
         seeds: the seeds that a complete group has.
         name: short name with the data variant.
+        mark: what tells its slug from an equal one of another section, else nothing.
     """
 
     variant: Variant
@@ -153,11 +159,12 @@ class Section:
     groups: list[Group]
     seeds: set[int] = field(default_factory=set)
     name: str = ""
+    mark: str = ""
 
     @property
     def slug(self) -> str:
-        """For files and anchors."""
-        return wording.slug(f"{self.name}-{self.track}-{self.budget_slug}")
+        """For files and anchors; no two sections of a report have the same."""
+        return wording.slug(f"{self.name}-{self.track}-{self.budget_slug}{self.mark}")
 
     @property
     def budget_slug(self) -> str:

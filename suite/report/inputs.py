@@ -65,6 +65,8 @@ def speed(values: Any) -> dict[str, Any]:
     for i, row in enumerate(values["rows"]):
         _check(row, _SPEED_ROW, f"rows[{i}].")
         _check(row.get("step_ms"), dict.fromkeys(("median", "q25", "q75"), _NUMBER), f"rows[{i}].step_ms.")
+        if row.get("forward_ms") is not None:
+            _check(row["forward_ms"], {"median": _NUMBER}, f"rows[{i}].forward_ms.")
         for name in ("ratio_to_loop", "gemm_ms"):
             if row.get(name) is not None and not _is_number(row[name]):
                 raise InputError(f"field rows[{i}].{name}: wanted a finite number or null, got {row[name]!r}")
@@ -92,6 +94,10 @@ def theory(values: Any) -> dict[str, Any]:
         bound = [{"label": "bound", "x": values["series"][0]["x"], "y": bound}]
     if bound is not None:
         _curves(bound, "bound")
+    for axis in ("x", "y"):
+        points = [value for one in [*values["series"], *(bound or [])] for value in one[axis]]
+        if values[f"log_{axis}"] and not any(value is not None and value > 0 for value in points):
+            raise InputError(f"field log_{axis}: wanted a positive value in some curve, got none")
     return {**values, "bound": bound or []}
 
 

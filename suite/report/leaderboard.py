@@ -168,11 +168,17 @@ def notes(section: Section) -> str:
     """Sentences under a section's table: what its marks mean and what to be careful with."""
     found = []
     if any(not group.complete for group in section.groups):
-        found.append(f"{INCOMPLETE} lacks seeds of this table ({wording.seeds(sorted(section.seeds))}): not ranked.")
+        lacking = f"lacks seeds of this table ({wording.seeds(sorted(section.seeds))})"
+        found.append(
+            f"{INCOMPLETE} {lacking if section.seeds else 'no seed is held by half of the models'}: not ranked."
+        )
     if any(len(group.seeds) == 1 for group in section.groups):
         found.append("One seed has no interval and no rank.")
     if any(group.diverged for group in section.groups):
-        found.append("Diverged runs are left out of mean and interval, and count as a constant guess in the rank.")
+        guess = (
+            "a constant guess" if section.chance is not None else "the worst score here (no constant guess is known)"
+        )
+        found.append(f"Diverged runs are left out of mean and interval, and count as {guess} in the rank.")
     if any(not group.primary for group in section.groups):
         found.append(
             "Of several recipes of one model one is ranked: newest version, then most seeds, then best validation mean."

@@ -9,6 +9,7 @@ from pathlib import Path
 from suite.errors import UsageError
 from suite.report import beside, comparisons, wording
 from suite.report.groups import OWN_BUDGET, Group, Section
+from suite.report.sections import representatives
 from suite.report.tables import Column, Table, markdown
 from suite.store import write_atomic
 
@@ -35,7 +36,9 @@ def _body(table: Table) -> str:
 
 
 def _told(section: Section) -> list[Group]:
-    return [group for group in section.primaries if not group.by_hand]
+    plain = [group for group in section.groups if not group.by_hand]
+    chosen = representatives(plain, higher_is_better=section.higher_is_better)
+    return [replace(group, primary=True) for group in chosen]
 
 
 def _outdone(section: Section, others: Sequence[Section]) -> bool:

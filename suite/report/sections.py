@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -19,38 +20,50 @@ from suite.runs import TRACKS, Run, canonical
 NAMED = ("data", "length", "noise", "train_examples", "vectors")  # options that always stand in a variant's name
 
 
-def budget_class(entry: Entry) -> tuple[str, str | None]:
-    """The class of budget (words) and, where seconds limit it, the machine.
+def budget_class(entries: Sequence[Entry]) -> str:
+    """The class of budget of one group's runs, in words.
 
     Epochs that come with a recipe are part of the recipe: such runs share a class whatever their number. Epochs
-    given by hand make a class of their own, a preset's runs too, and seconds compare only on one machine.
+    given by hand (for every seed) make a class of their own, a preset's runs too, and so does every limit in seconds.
     """
-    budget, preset = entry.run.budget, entry.record["where"]["preset"]
-    before = f"preset {preset}, " if preset else ""
+    budget, presets = entries[0].run.budget, {entry.record["where"]["preset"] for entry in entries}
+    before = f"preset {presets.pop()}, " if len(presets) == 1 and None not in presets else ""
     if budget.max_seconds is not None:
-        return before + wording.budget(budget.epochs, budget.max_seconds), entry.machine
-    by_hand = is_set(entry.record["sources"].get("epochs", "set"))
-    return before + (wording.budget(budget.epochs, None) if by_hand else OWN_BUDGET), None
+        return before + wording.budget(budget.epochs, budget.max_seconds)
+    by_hand = all(is_set(entry.record["sources"].get("epochs", "set")) for entry in entries)
+    return before + (wording.budget(budget.epochs, None) if by_hand else OWN_BUDGET)
+
+
+def _group_of(entry: Entry) -> tuple[str, str | None]:
+    """What runs of one group share: all but the seed, and the machine where seconds limit the training."""
+    return entry.run.group, None if entry.run.budget.max_seconds is None else entry.machine
 
 
 def sections(entries: Sequence[Entry], failures: Sequence[Entry] = ()) -> list[Section]:
     """All records as sections of groups, named, ranked and in a fixed order."""
-    held: dict[str, list[Entry]] = {}
+    held: dict[tuple[str, str | None], list[Entry]] = {}
     for entry in entries:
-        held.setdefault(entry.run.group, []).append(entry)
-    lost: dict[str, set[int]] = {}
+        held.setdefault(_group_of(entry), []).append(entry)
+    lost: dict[tuple[str, str | None], set[int]] = {}
     for entry in failures:
-        lost.setdefault(entry.run.group, set()).add(entry.run.seed)
+        lost.setdefault(_group_of(entry), set()).add(entry.run.seed)
     tables: dict[tuple[Variant, str, str, str | None], list[Group]] = {}
     for key, members in held.items():
         group = Group(sorted(members, key=lambda entry: entry.run.seed))
         group.failed = sorted(lost.get(key, set()) - group.seeds)
-        words, machine = budget_class(group.entries[0])
-        tables.setdefault((Variant.of(group.run), group.run.track, words, machine), []).append(group)
+        place = (Variant.of(group.run), group.run.track, budget_class(group.entries), key[1])
+        tables.setdefault(place, []).append(group)
     found = [Section(*key, groups=groups) for key, groups in tables.items()]
     names = variant_names([section.variant for section in found])
-    for section in found:
+    slugs: set[str] = set()
+    for section in sorted(found, key=lambda section: section.variant.options):
         section.name = names[section.variant]
+        for number in itertools.count(2):
+            if section.slug not in slugs:
+                break
+            section.mark = f"-{number}"
+        slugs.add(section.slug)
+    for section in found:
         _complete(section)
         _choose_primaries(section)
         _label(section)
@@ -94,15 +107,15 @@ def _complete(section: Section) -> None:
     counts = Counter(seed for seeds in by_model.values() for seed in seeds)
     section.seeds = {seed for seed, count in counts.items() if 2 * count >= len(by_model)}
     for group in section.groups:
-        group.complete = section.seeds <= group.seeds
+        group.complete = bool(section.seeds) and section.seeds <= group.seeds
 
 
-def _choose_primaries(section: Section) -> None:
-    """One group stands for a model: the newest version, most seeds, then the best mean validation metric.
+def representatives(groups: Sequence[Group], *, higher_is_better: bool) -> list[Group]:
+    """One group a model: the newest version, most seeds, then the best mean validation metric.
 
     Never the test metric: choosing by it would make the best of several recipes look like one.
     """
-    sign = 1.0 if section.higher_is_better else -1.0
+    sign = 1.0 if higher_is_better else -1.0
 
     def preference(group: Group) -> tuple[Any, ...]:
         valid = group.mean("metrics", "valid")
@@ -110,13 +123,18 @@ def _choose_primaries(section: Section) -> None:
         return group.run.model_version, len(group.seeds), score, group.key
 
     best: dict[str, Group] = {}
-    for group in section.groups:
-        group.primary = False
+    for group in groups:
         known = best.get(group.run.model)
         if known is None or preference(group) > preference(known):
             best[group.run.model] = group
-    for group in best.values():
-        group.primary = True
+    return list(best.values())
+
+
+def _choose_primaries(section: Section) -> None:
+    """Mark the groups that stand for their models."""
+    chosen = representatives(section.groups, higher_is_better=section.higher_is_better)
+    for group in section.groups:
+        group.primary = any(group is one for one in chosen)
 
 
 def _flat(run: Run) -> dict[str, str]:
@@ -138,6 +156,12 @@ def _label(section: Section) -> None:
         differing = [key for key in keys if key in by_hand or any(other.get(key) != mine.get(key) for other in family)]
         words = ", ".join(f"{key}={_plain(mine.get(key))}" for key in differing)
         group.label = f"{title} [{words}]" if words else title
+    models: dict[str, set[str]] = {}
+    for group in section.groups:
+        models.setdefault(group.label, set()).add(group.run.model)
+    for group in section.groups:  # a plug-in may have the title of another model for its name
+        if len(models[group.label]) > 1:
+            group.label += f" ({group.run.model})"
 
 
 def _plain(text: str | None) -> str:

@@ -52,13 +52,15 @@ def area(entry: Entry) -> float | None:
     """The mean height of the validation curve over training steps (trapezoids), from the first epoch to the last.
 
     Returns:
-        None for a run that did not finish, or with fewer than two epochs.
+        None for a run that did not finish, or with fewer than two epochs at different steps.
     """
     steps, valid = entry.curve["steps"], entry.curve["valid"]
     known = np.isfinite(valid)
     if entry.score is None or known.sum() < 2:
         return None
     steps, valid = steps[known], valid[known]
+    if steps[-1] == steps[0]:
+        return None
     return float(np.trapezoid(valid, steps) / (steps[-1] - steps[0]))
 
 

@@ -25,7 +25,7 @@ from suite.work import peak, provenance
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
 from suite.work.measure import to_device
 from suite.work.records import failure, record_of
-from suite.work.side_by_side import SideBySide
+from suite.work.side_by_side import CannotStack, SideBySide
 from suite.work.telling import tell
 from suite.work.tf32 import allow_in_cudnn
 from suite.work.train import StopRequested, Trainer
@@ -152,7 +152,7 @@ def _train_together(job: Job, report: Callable[[Event], None], should_stop: Call
         for run in job.runs:
             report(Stopped(run.id))
         return True
-    except torch.OutOfMemoryError as error:  # side by side they are too many; alone they go on from their checkpoints
+    except (torch.OutOfMemoryError, CannotStack) as error:  # alone they go on from their checkpoints
         tell(f"{job.runs[0].model} {job.runs[0].task}: seeds go one by one: {str(error).splitlines()[0]}")
         return False
     except (Exception, SystemExit) as error:
@@ -240,7 +240,8 @@ def _first_step(trainer: Trainer) -> None:
     statistics of a third-party model).
     """
     buffers = [(buffer, buffer.clone()) for buffer in trainer.model.buffers()]
-    batch = to_device(next(iter(trainer.task.batches("train", trainer.recipe["batch_size"], 1))), trainer.device)
+    first = next(iter(trainer.task.batches("train", trainer.recipe["batch_size"], 1)))
+    batch = to_device(first, trainer.device, trainer.dtype)
     trainer.task.loss(trainer.model(batch.x, batch.lengths), batch).backward()
     trainer.optimizer.zero_grad(set_to_none=True)
     for buffer, before in buffers:

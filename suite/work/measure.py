@@ -24,12 +24,16 @@ def digits(value: float | None, count: int = 9) -> float | None:
     return float(f"{value:.{count}g}")
 
 
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch on the device; no copy where it is there already."""
-    if batch.x.device == device:
-        return batch
+def to_device(batch: Batch, device: torch.device, dtype: torch.dtype = torch.float32) -> Batch:
+    """The batch on the device, its real numbers in ``dtype``; no copy where nothing changes. Class numbers stay."""
     lengths = None if batch.lengths is None else batch.lengths.to(device, non_blocking=True)
-    return Batch(batch.x.to(device, non_blocking=True), batch.y.to(device, non_blocking=True), lengths)
+    x, y = (t.to(device, dtype if t.is_floating_point() else t.dtype, non_blocking=True) for t in (batch.x, batch.y))
+    return Batch(x, y, lengths)
+
+
+def dtype_of(model: torch.nn.Module) -> torch.dtype:
+    """What a model computes in: that of its first parameter."""
+    return next(model.parameters()).dtype
 
 
 def evaluation_batch(task: Task, recipe: Any) -> int:
@@ -48,10 +52,10 @@ def evaluate(
     model.eval()
     score = torch.zeros((), dtype=torch.float64, device=device)
     loss = torch.zeros((), dtype=torch.float64, device=device)
-    count = 0
+    count, dtype = 0, dtype_of(model)
     with torch.no_grad():
         for batch in task.batches(split, batch_size, 0):
-            batch = to_device(batch, device)
+            batch = to_device(batch, device, dtype)
             outputs = model(batch.x, batch.lengths)
             score += task.score(outputs, batch).double().sum()
             loss += task.loss(outputs, batch).double() * len(batch.y)
@@ -61,9 +65,9 @@ def evaluate(
     return float(score) / count, float(loss) / count
 
 
-def first_examples(task: Task, device: torch.device) -> Batch:
+def first_examples(task: Task, device: torch.device, dtype: torch.dtype = torch.float32) -> Batch:
     """The first 64 validation examples."""
-    return to_device(next(iter(task.batches("valid", PROFILE_EXAMPLES, 0))), device)
+    return to_device(next(iter(task.batches("valid", PROFILE_EXAMPLES, 0))), device, dtype)
 
 
 def gradient_profile(model: SequenceModel, task: Task, batch: Batch, *, epoch: int) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ def record_of(ready: Prepared, reason: str, job: Job) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "id": run.id,
-        "status": "diverged" if reason == "non_finite" else "done",
+        "status": "diverged" if reason == "non_finite" or not trainer.best else "done",  # no finite validation score
         "stop_reason": reason,
         "run": run.identity(),
         "sources": dict(job.sources),

@@ -46,21 +46,23 @@ class SideBySide:
         first = trainers[0]
         self.recipe, self.device, self.budget = first.recipe, first.device, first.run.budget
         self.base = copy.deepcopy(first.model)
-        self.stacked = self._stack()
+        self.stacked, self.buffers = self._stack()
         self.optimizer = self._optimizer()
         self.base_lrs = first.base_lrs
         self._pending: list[tuple[Tensor, Tensor, int]] = []
         self._try()
 
-    def _stack(self) -> dict[str, Tensor]:
+    def _stack(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Parameters, those that are not trained among them, and buffers: of all seeds, one after the other."""
         named = [dict(t.model.named_parameters()) for t in self.trainers]
         stacked = {}
-        for name in named[0]:
+        for name, own in named[0].items():
             whole = torch.stack([parameters[name].detach() for parameters in named])
             for s, parameters in enumerate(named):
                 parameters[name].data = whole[s]  # a view: the seed's own model follows the training
-            stacked[name] = whole.requires_grad_()
-        return stacked
+            stacked[name] = whole.requires_grad_(own.requires_grad)
+        held = [dict(t.model.named_buffers()) for t in self.trainers]
+        return stacked, {name: torch.stack([buffers[name] for buffers in held]) for name in held[0]}
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """One optimiser over the stacked parameters; its rules are elementwise, so each seed's state is its own."""
@@ -92,25 +94,53 @@ class SideBySide:
         """Loss of each seed, (S,), for stacked batches."""
         task, base = self.trainers[0].task, self.base
 
-        def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor, lengths: Tensor | None) -> Tensor:
-            return task.loss(functional_call(base, parameters, (x, lengths)), Batch(x, y, lengths))
+        def loss(tensors: dict[str, Tensor], x: Tensor, y: Tensor, lengths: Tensor | None) -> Tensor:
+            return task.loss(functional_call(base, tensors, (x, lengths)), Batch(x, y, lengths))
 
         dims = (0, 0, 0, None if batch.lengths is None else 0)
-        return vmap(loss, in_dims=dims, randomness="different")(self.stacked, batch.x, batch.y, batch.lengths)
+        tensors = {**self.stacked, **self.buffers}
+        return vmap(loss, in_dims=dims, randomness="different")(tensors, batch.x, batch.y, batch.lengths)
 
     def _try(self) -> None:
-        """One loss and backward whose gradients are thrown away: what vmap refuses is known before training."""
+        """One loss and backward whose gradients are thrown away: what cannot go side by side is known before training.
+
+        That is what vmap refuses, and what would silently be another training than each seed's own: buffers that
+        training changes, random numbers drawn in the model, state outside of parameters and buffers.
+        """
         try:
             batches = [next(iter(t.task.batches("train", self.recipe["batch_size"], t.epoch))) for t in self.trainers]
-            self._losses(self._together(batches)).sum().backward()
+            losses = self._losses(self._together(batches))
+            losses.sum().backward()
+            own = torch.stack([self._own_loss(t, batch) for t, batch in zip(self.trainers, batches, strict=True)])
+        except CannotStack:
+            raise
         except Exception as error:  # vmap and plug-ins raise many kinds
             raise CannotStack(str(error).split("\n")[0][:200]) from error
         finally:
             for whole in self.stacked.values():
                 whole.grad = None
+        close = 0.01 if self.trainers[0].run.precision in ("float32", "float64") else 0.05
+        if not torch.allclose(losses.detach(), own, rtol=close, atol=1e-4, equal_nan=True):
+            pairs = ", ".join(f"{a:.4g} and {b:.4g}" for a, b in zip(losses.tolist(), own.tolist(), strict=True))
+            raise CannotStack(f"together their first losses are not those of each alone ({pairs})")
+
+    def _own_loss(self, trainer: Trainer, batch: Batch) -> Tensor:
+        """The loss of one seed's own model, which must leave its buffers as they were."""
+        trainer.model.train()
+        before = {name: buffer.clone() for name, buffer in trainer.model.named_buffers()}
+        batch = to_device(batch, self.device, trainer.dtype)
+        with torch.no_grad():
+            loss = trainer.task.loss(trainer.model(batch.x, batch.lengths), batch)
+        changed = [name for name, buffer in trainer.model.named_buffers() if not torch.equal(buffer, before[name])]
+        if changed:
+            trainer.model.load_state_dict(before, strict=False)
+            raise CannotStack(f"training changes the buffer {changed[0]}")
+        return loss
 
     def _together(self, batches: Sequence[Batch]) -> Batch:
-        batches = [to_device(batch, self.device) for batch in batches]
+        batches = [to_device(batch, self.device, self.trainers[0].dtype) for batch in batches]
+        if len({(b.x.shape, b.y.shape, None if b.lengths is None else b.lengths.shape) for b in batches}) > 1:
+            raise CannotStack("their batches have different shapes")
         lengths = None if batches[0].lengths is None else torch.stack([b.lengths for b in batches])  # type: ignore[misc]
         return Batch(torch.stack([b.x for b in batches]), torch.stack([b.y for b in batches]), lengths)
 
@@ -149,7 +179,7 @@ class SideBySide:
         for _ in range(steps_left):
             parts = [None if source is None else next(source) for source in sources]
             spare = next(part for part in parts if part is not None)
-            self._step(self._together([part if part is not None else spare for part in parts]))
+            self._step(self._stacked([part if part is not None else spare for part in parts], lap))
             if len(self._pending) >= first.flush:
                 self._flush(lap)
                 if not self.active:
@@ -160,6 +190,24 @@ class SideBySide:
                 lap.restart()
         self._flush(lap)
         return "max_seconds" if self.active and self.active[0].out_of_time() else ""
+
+    def _stacked(self, parts: Sequence[Batch], lap: Lap) -> Batch:
+        """The batches as one.
+
+        Raises:
+            CannotStack: later batches may differ where the first ones did not; checkpoints are written for each seed.
+        """
+        try:
+            return self._together(parts)
+        except CannotStack:
+            self._flush(lap)
+            self._save()
+            raise
+
+    def _save(self) -> None:
+        self._write_back()
+        for trainer in self.active:
+            trainer.save()
 
     def _step(self, batch: Batch) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -204,8 +252,6 @@ class SideBySide:
                 trainer.tell("step")
         stop = first.should_stop()
         if stop or first.due_to_save(now):
-            self._write_back()
-            for trainer in self.active:
-                trainer.save()
+            self._save()
         if stop:
             raise StopRequested

@@ -24,6 +24,7 @@ from suite.work.job import Progress
 from suite.work.lap import Lap
 from suite.work.measure import (
     digits,
+    dtype_of,
     evaluate,
     evaluation_batch,
     first_examples,
@@ -65,7 +66,7 @@ class Trainer:
         self.model, self.task, self.run, self.device = model, task, run, device
         self.report, self.should_stop = report, should_stop
         self.checkpoint, self.checkpoint_seconds = checkpoint, checkpoint_seconds
-        self.recipe = run.recipe
+        self.recipe, self.dtype = run.recipe, dtype_of(model)
         self.optimizer = optimizer_for(model, run.recipe)
         self.base_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self.parameters = list(model.parameters())
@@ -176,7 +177,7 @@ class Trainer:
         if self.step and self.out_of_time():
             return "max_seconds"  # it was stopped in the evaluation that ends it
         for batch in batches:
-            self._step(to_device(batch, self.device))
+            self._step(to_device(batch, self.device, self.dtype))
             if len(self._pending) >= self.flush and not self._flush():
                 return "non_finite"
             if not self._pending and self.out_of_time():
@@ -303,7 +304,8 @@ class Trainer:
 
     def _profile(self, epoch: int) -> None:
         start = time.perf_counter()
-        profile = gradient_profile(self.model, self.task, first_examples(self.task, self.device), epoch=epoch)
+        batch = first_examples(self.task, self.device, self.dtype)
+        profile = gradient_profile(self.model, self.task, batch, epoch=epoch)
         if profile is not None:
             self.profiles.append(profile)
         self.seconds["evaluate"] += time.perf_counter() - start

@@ -71,6 +71,8 @@ def seeds_note(section: Section) -> str:
     """How many seeds the lines rest on, and what the band is."""
     counts = sorted({len(group.done) for group, _ in drawn(section)})
     word = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    if counts[-1] == 0:
+        return "No seed finished."
     if counts[-1] == 1:
         return "One seed a model."
     return f"Lines: mean over {word} finished seeds; bands: from the lowest to the highest seed."

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.axes import Axes
 
-from suite.report import style, wording
+from suite.report import content, style, wording
 from suite.report.command import is_set
 from suite.report.entries import Array, Entry
 from suite.report.groups import Group, Section
@@ -31,9 +31,11 @@ def adding(sections: Sequence[Section], looks: Mapping[str, Look]) -> Plot | Non
     """Test MSE of the adding problem against steps, a panel a length; every run of the longest budget is a line."""
     by_length: dict[int, list[Group]] = {}
     for section in sections:
-        if section.variant.task.startswith("adding") and section.metric == "mse" and section.track == "paper":
+        changed = {*content.departures(section.variant.task, section.options)} - {"length"}
+        if section.variant.task in content.ADDING and section.track == "paper" and not changed:
             length = int(section.options.get("length", 0))
-            by_length.setdefault(length, []).extend(section.primaries)
+            by_length.setdefault(length, []).extend(group for group in section.primaries if not group.by_hand)
+    by_length = {length: groups for length, groups in by_length.items() if groups}
     lengths = [length for length in by_length if length in _LENGTHS] or sorted(by_length)[:3]
     if not lengths:
         return None
@@ -96,9 +98,10 @@ def psmnist_128(sections: Sequence[Section], looks: Mapping[str, Look]) -> Plot 
     groups = [
         group
         for section in sections
-        if section.variant.task == "psmnist" and section.options.get("data") == "mnist" and section.track == "paper"
+        if section.variant.task == "psmnist" and section.track == "paper"
+        if not content.departures("psmnist", section.options)
         for group in section.groups
-        if group.run.recipe.get("hidden_size") == 128 and section.options.get("train_examples") is None
+        if group.run.recipe.get("hidden_size") == 128 and not group.by_hand
     ]
     if not groups:
         return None

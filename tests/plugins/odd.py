@@ -1,0 +1,67 @@
+"""Third-party models and tasks for which training seeds side by side could silently be another training."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from tasks.contract import Batch
+from tests.plugins.tiny import Leaky, Parity
+
+
+class Reservoir(Leaky):
+    """Its recurrent weight is a random buffer, its bias a parameter that is not trained: each seed has its own."""
+
+    def __init__(self, input_size, hidden_size, *, engine="auto"):
+        super().__init__(input_size, hidden_size, engine=engine)
+        self.register_buffer("fixed", 0.5 * torch.randn(hidden_size, hidden_size))
+        self.frozen = nn.Parameter(torch.randn(hidden_size), requires_grad=False)
+
+    def forward(self, x, *, profile=None):
+        h, out = x.new_zeros(x.shape[1], self.hidden_size), []
+        for u in x.unbind(0):
+            h = torch.tanh(self.inner(torch.cat((u, h), -1)) + h @ self.fixed + self.frozen)
+            out.append(h)
+        return torch.stack(out), h
+
+
+class Counting(Leaky):
+    """A buffer that every training step changes."""
+
+    def __init__(self, input_size, hidden_size, *, engine="auto"):
+        super().__init__(input_size, hidden_size, engine=engine)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x, *, profile=None):
+        if self.training:
+            self.calls = self.calls + 1
+        return super().forward(x, profile=profile)
+
+
+class Drawing(Leaky):
+    """Random numbers in the model: together they are others than alone."""
+
+    def forward(self, x, *, profile=None):
+        h, final = super().forward(x, profile=profile)
+        return h, nn.functional.dropout(final, 0.9, self.training)
+
+
+class Attribute(Leaky):
+    """What each seed has of its own is neither parameter nor buffer."""
+
+    def __init__(self, input_size, hidden_size, *, engine="auto"):
+        super().__init__(input_size, hidden_size, engine=engine)
+        self.gain = torch.randn(()).item() * 10
+
+    def forward(self, x, *, profile=None):
+        h, final = super().forward(x, profile=profile)
+        return h, self.gain * final
+
+
+class Ragged(Parity):
+    """Batches of one length at first, later of lengths that differ from seed to seed."""
+
+    def batches(self, split, batch_size, epoch):
+        for i, batch in enumerate(super().batches(split, batch_size, epoch)):
+            cut = (self.seed + i) % 3 if i > 1 and split == "train" else 0
+            yield Batch(batch.x[:, cut:], batch.y)
