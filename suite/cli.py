@@ -47,6 +47,16 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+MOST_THREADS = 4096  # more than any machine has cores; the limit keeps torch from asking for the impossible
+
+
+def threads(text: str) -> int:
+    """An argument that is a number of threads, from 1 to 4096."""
+    if positive_int(text) > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"wanted at most {MOST_THREADS} threads, got {text!r}")
+    return int(text)
+
+
 def seconds(text: str) -> float:
     """An argument that is a finite number of seconds >= 0."""
     try:
@@ -79,6 +89,9 @@ def guarded(
 
         args = p.parse_args(argv)
         check_shadowing()
+        for stream in (sys.stdout, sys.stderr):  # one that cannot write "±" writes "?"
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
         code = command(args)
         sys.stdout.flush()
         return code

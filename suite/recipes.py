@@ -106,16 +106,28 @@ def tables(task: str, extra: Path | None = None) -> tuple[Path, dict[str, Any]]:
     """
     path = file_for(task, extra)
     data, base = read(path), read(file_for(task))
+    for key in (*PRESETS, "tuned", "search"):
+        want_table(data.get(key, {}), path, key)
     if "default" in data:
         return path, {**{key: base[key] for key in PRESETS if key in base}, **data}
     presets = {key: {**base[key], **data[key]} for key in PRESETS if key in base and key in data}
     return path, {**base, **data, **presets}
 
 
+def want_table(value: Any, path: Path, name: str) -> dict[str, Any]:
+    """A section of a recipe file.
+
+    Raises:
+        UsageError: it is no table.
+    """
+    if not isinstance(value, dict):
+        raise UsageError(f"recipe {path}: [{name}]: wanted a table, got {value!r}")
+    return value
+
+
 def _section(table: Mapping[str, Any], path: Path, name: str) -> dict[str, tuple[Any, str]]:
     """A section's keys, each with its value and source."""
-    if not isinstance(table, dict):
-        raise UsageError(f"recipe {path}: [{name}]: wanted a table, got {table!r}")
+    want_table(table, path, name)
     general, own = table.get("source"), table.get("sources", {})
     out: dict[str, tuple[Any, str]] = {}
     for key, value in table.items():
@@ -131,13 +143,15 @@ def _section(table: Mapping[str, Any], path: Path, name: str) -> dict[str, tuple
     return out
 
 
-def _layers(data: Mapping[str, Any], model: str, *, preset: str | None, track: str) -> list[tuple[str, Any]]:
+def _layers(
+    data: Mapping[str, Any], path: Path, model: str, *, preset: str | None, track: str
+) -> list[tuple[str, Any]]:
     """The sections that make a recipe, the last one on top."""
     prefix = data.get(preset, {}) if preset else data
     name = f"{preset}." if preset else ""
     layers = [(f"{name}{key}", prefix[key]) for key in ("default", model) if key in prefix]
     if track == "tuned":
-        tuned = prefix.get("tuned", {})
+        tuned = want_table(prefix.get("tuned", {}), path, f"{name}tuned")
         if model not in tuned:
             raise UsageError(f"track tuned: no [{name}tuned.{model}] in the recipe; make one with python -m suite.tune")
         layers.append((f"{name}tuned.{model}", tuned[model]))
@@ -166,7 +180,7 @@ def load(
         path = folder() / "default.toml"
         data = read(path)
     merged: dict[str, tuple[Any, str]] = {}
-    for name, table in _layers(data, model.name, preset=preset, track=track):
+    for name, table in _layers(data, path, model.name, preset=preset, track=track):
         section = _section(table, path, name)
         for key in section:
             if key not in TRAINER and key not in model.schema:
@@ -232,4 +246,5 @@ def task_options(task: str, *, preset: str | None, extra: Path | None = None) ->
     """Options that the preset sets on a task."""
     if preset is None:
         return {}
-    return dict(tables(task, extra)[1].get(preset, {}).get("task", {}))
+    path, data = tables(task, extra)
+    return dict(want_table(data.get(preset, {}).get("task", {}), path, f"{preset}.task"))

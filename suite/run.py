@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--executor", default="processes", choices=["processes", "inline", "ray"])
     how.add_argument("--address", metavar="A", help="address of a Ray cluster (--executor ray)")
     how.add_argument("--jobs", type=cli.positive_int, metavar="N", help="runs side by side (default: cores or GPUs)")
-    how.add_argument("--threads", type=cli.positive_int, metavar="N", help="threads a run (default: cores / jobs)")
+    how.add_argument("--threads", type=cli.threads, metavar="N", help="threads a run (default: cores / jobs)")
     how.add_argument("--seeds-per-run", type=cli.positive_int, default=1, metavar="K",
                      help="train K seeds of a run side by side in one process")  # fmt: skip
     how.add_argument("--rerun", choices=["failed"], help="failed: try failed runs again")
@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     if args.replay is not None:
         from suite.work.replay import replay
 
+        _check_replay(args)
         return replay(args)
     if args.executor == "processes" and not args.dry_run:
         from suite.work import forkserver
@@ -118,6 +119,21 @@ def run(args: argparse.Namespace) -> int:
 
     outcome = run_grid(planned, store, settings, executor, launch.watcher(args), rerun_failed=args.rerun == "failed")
     return _print(outcome, args)
+
+
+def _check_replay(args: argparse.Namespace) -> None:
+    """Refuse what a replay would ignore: the record says what to run.
+
+    Raises:
+        UsageError: an option beside those that say how to run it.
+    """
+    kept = {"replay", "engine", "device", "threads", "checkpoint_seconds", "deterministic", "json", "data_dir"}
+    kept |= {"results_dir"}  # which a replay leaves alone
+    kept |= {"executor"} if args.executor == "inline" else set()  # as a replay runs
+    given = [name for name, value in vars(args).items() if name not in kept and value != parser().get_default(name)]
+    if given:
+        words = ", ".join("--" + {"sets": "set"}.get(name, name).replace("_", "-") for name in given)
+        raise UsageError(f"--replay: the record says what to run: wanted nothing else, got {words}")
 
 
 def _print(outcome: Any, args: argparse.Namespace) -> int:

@@ -70,8 +70,8 @@ def _threads(text: str) -> tuple[int, ...]:
         found = tuple(dict.fromkeys(int(word) for word in text.split(",")))
     except ValueError:
         found = ()
-    if not found or min(found) < 1:
-        raise UsageError(f"--threads: wanted whole numbers >= 1, got {text!r}")
+    if not found or not 1 <= min(found) <= max(found) <= cli.MOST_THREADS:
+        raise UsageError(f"--threads: wanted whole numbers from 1 to {cli.MOST_THREADS}, got {text!r}")
     return found
 
 
@@ -153,7 +153,7 @@ def _gate(rows: list[dict[str, Any]], baseline: Path, args: argparse.Namespace, 
 
     from suite.benchmark import session, table
 
-    stored = json.loads(baseline.read_text())["rows"]
+    stored = _read(baseline)["rows"]
     lost = table.missing(rows, stored, pairs=[(s.name, m) for s, m in asked.pairs], engines=asked.engines)
     if not lost and not table.compared(rows, stored):
         raise UsageError(f"--gate: {baseline} has no ratio for what was measured (one thread, with the loop)")
@@ -174,6 +174,24 @@ def _gate(rows: list[dict[str, Any]], baseline: Path, args: argparse.Namespace, 
     return REGRESSION if lost or fallen else DONE
 
 
+def _read(baseline: Path) -> dict[str, Any]:
+    """A stored baseline.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    from suite.benchmark import table
+
+    try:
+        stored = dict(json.loads(baseline.read_text(encoding="utf-8")))
+        for row in stored["rows"]:
+            if row["engine"] != "runner":
+                table.key(row), row["ratio_to_loop"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{baseline}: no baseline that can be read ({error}): remove it, store a new one") from error
+    return stored
+
+
 def _check_baseline(baseline: Path, args: argparse.Namespace, asked: Wanted) -> None:
     """Before anything is measured: the baseline is there to compare with, and is not replaced by a part of itself.
 
@@ -184,12 +202,16 @@ def _check_baseline(baseline: Path, args: argparse.Namespace, asked: Wanted) -> 
         if args.gate:
             raise UsageError(f"--gate: no baseline for this processor ({baseline}): store one with --save-baseline")
         return
-    stored = json.loads(baseline.read_text())
+    stored = _read(baseline)
     clock = stored.get("clock", "wall")
     if args.gate and clock != args.clock:
         raise UsageError(f"--gate: {baseline} was measured with --clock {clock}: measure with the same one")
     pairs = {(shape.name, model) for shape, model in asked.pairs}
-    kept = [row for row in stored["rows"] if row["engine"] in asked.engines and (row["shape"], row["model"]) in pairs]
+    kept = [
+        row
+        for row in stored["rows"]
+        if row["engine"] in asked.engines and (row["shape"], row["model"]) in pairs and row["threads"] in asked.threads
+    ]
     gone = sum(row["engine"] != "runner" for row in stored["rows"]) - len(kept)
     if args.save_baseline and gone:
         raise UsageError(f"--save-baseline: {baseline} has {gone} rows that this would not measure: remove it first")
@@ -233,6 +255,8 @@ def _run(args: argparse.Namespace) -> int:
             print(line)
     code = _gate(rows, baseline, args, asked) if args.gate else DONE
     if args.save_baseline and code == DONE:
+        if baseline.is_file() and (gone := table.unmeasured(_read(baseline)["rows"], rows)):
+            raise UsageError(f"--save-baseline: {baseline} has {gone} rows that were not measured now: remove it first")
         _store(baseline, content)
         _say(f"stored {baseline}")
     return code

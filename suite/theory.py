@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--steps", type=cli.positive_int, default=60, metavar="N", help="training steps (default 60)")
     what.add_argument("--seeds", type=cli.positive_int, default=10, metavar="N", help="initialisations (default 10)")
     how = p.add_argument_group("how")
-    how.add_argument("--threads", type=cli.positive_int, default=1, metavar="N", help="threads (default 1)")
+    how.add_argument("--threads", type=cli.threads, default=1, metavar="N", help="threads (default 1)")
     how.add_argument("--json", action="store_true", help="one JSON object a figure on stdout: title, finding, path")
     cli.add_folders(p, data=True)
     return p

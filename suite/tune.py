@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1")
     how.add_argument("--executor", default="processes", choices=["processes", "inline"])
     how.add_argument("--jobs", type=cli.positive_int, metavar="N", help="trials side by side (default: cores or GPUs)")
-    how.add_argument("--threads", type=cli.positive_int, default=1, metavar="N", help="threads a trial (default 1)")
+    how.add_argument("--threads", type=cli.threads, default=1, metavar="N", help="threads a trial (default 1)")
     how.add_argument("--json", action="store_true", help="one JSON object a study on stdout")
     cli.add_folders(p, data=True)
     # What suite.run asks for and a trial does not vary.

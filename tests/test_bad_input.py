@@ -77,7 +77,10 @@ USAGE = [
     ((*TINY, "--jobs", "0"), "--jobs: wanted a whole number >= 1, got '0'"),
     ((*TINY, "--threads", "many"), "--threads: wanted a whole number >= 1, got 'many'"),
     ((*TINY, "--address", "x"), "--address: wanted --executor ray"),
+    ((*TINY, "--threads", "3000000000"), "--threads: wanted at most 4096 threads"),
     ((*TINY, "--replay", "r.json"), "--replay: "),
+    (("--replay", "r.json", "--dry-run", "--set", "lr=9"), "wanted nothing else, got --set, --dry-run"),
+    (("--replay", "r.json", "--seeds", "3"), "wanted nothing else, got --seeds"),
     (("--replay", "no/such/record.json"), "no/such/record.json"),
 ]  # fmt: skip
 
@@ -111,6 +114,7 @@ RECIPE = '[default]\nsource = "default: x"\nhidden_size = 4\nbatch_size = 10\nep
         ("[default\n", "line 1"),
         ("", "recipe"),
         ("default = 3\n", "wanted a table, got 3"),
+        *((f"{key} = 3\n", f"[{key}]: wanted a table, got 3") for key in ("quick", "tuned", "search")),
         ("[default]\nlr = 3e-3\n", "wanted a source that starts with"),
         ('[default]\nsource = "guessed: x"\nlr = 3e-3\n', "wanted a source that starts with"),
         ('[default]\nsource = "default: x"\nlearning_rate = 3e-3\n', "unknown key 'learning_rate'"),
@@ -133,6 +137,28 @@ def test_a_bad_recipe_is_one_line_that_names_the_file(text, said, tmp_path, caps
         return
     assert code == 2 and said in said_ and len(said_.strip().splitlines()) == 1, said_
     assert str(path) in said_
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("[quick]\ntask = 3\n", ["--preset", "quick"]), ("tuned = 3\n", ["--track", "tuned"])]
+)
+def test_a_recipe_without_its_tables_is_one_line(text, words, tmp_path, capsys):
+    (tmp_path / "adding.toml").write_text(text)
+    words = ["--models", "cornn", "--tasks", "adding", "--recipes", str(tmp_path), "--dry-run", *words]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "wanted a table, got 3" in said and len(said.splitlines()) == 1
+
+
+def test_a_terminal_without_the_signs_gets_a_table_all_the_same(tmp_path, project):
+    words = [*TINY, "--seeds", "0-1", "--executor", "inline", "--results-dir", str(tmp_path)]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "suite.run", *words], cwd=project, env=env, capture_output=True, text=True
+    )
+    assert (
+        done.returncode == 0 and " ?" in done.stdout and ":Leaky " in done.stdout and "Traceback" not in done.stderr
+    ), done.stderr
 
 
 def test_a_recipe_in_a_wrong_encoding_is_one_line(tmp_path, capsys):

@@ -10,12 +10,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from suite.record import RecordError, dumps
+from suite.record import RecordError, dumps, validate
 from suite.report import (
     command,
     content,
@@ -24,7 +25,6 @@ from suite.report import (
     load_curves,
     load_profiles,
     load_runs,
-    summary,
     tables,
     wording,
 )
@@ -75,6 +75,8 @@ def test_null_in_a_curve_is_a_missing_number():
         (lambda text: text.replace('"seed":0', '"seed":1'), "field id"),
         (lambda text: text.replace('"norms":[[', '"norms":[[1.0,', 1), "profiles"),
         (lambda text: text.replace('"norms":[[', '"norms":[["x",', 1), "wanted a list of numbers"),
+        (lambda text: text.replace('"parameters":', f'"parameters":1{"0" * 400},"x":'), "size.parameters: wanted int"),
+        (lambda text: text.replace('"steps":', f'"steps":1{"0" * 400},"x":'), "steps: wanted int"),
     ],
 )
 def test_a_damaged_record_is_named_and_left_out(grid, tmp_path, capsys, damage, words):
@@ -89,6 +91,26 @@ def test_a_damaged_record_is_named_and_left_out(grid, tmp_path, capsys, damage, 
         assert words in lines[0]
     with pytest.raises(RecordError, match=path.name):
         load_runs(root)
+
+
+def test_a_copy_of_a_record_is_not_another_seed(grid, tmp_path):
+    root = tmp_path / "results"
+    shutil.copytree(grid, root)
+    path = next(Store(root).paths())
+    copy = path.with_name("seed0-copy.json")
+    shutil.copy(path, copy)
+    lines = []
+    assert len(read(root, warn=lines.append)) == 30
+    assert len(lines) == 1 and str(copy) in lines[0] and str(path) in lines[0]
+
+
+def test_a_record_without_units_is_refused():
+    made = make.run()
+    recipe = {key: value for key, value in made.recipe.items() if key != "hidden_size"}
+    for changed in (recipe, recipe | {"hidden_size": "64"}, recipe | {"hidden_size": True}):
+        run = replace(made, recipe=changed)
+        with pytest.raises(RecordError, match=r"run.recipe.hidden_size: wanted an integer from 1"):
+            validate({**make.record(), "run": run.identity(), "id": run.id})
 
 
 def test_the_command_names_a_bad_record_and_renders_the_rest(grid, tmp_path, capsys):
@@ -164,43 +186,6 @@ def test_numbers(value, text):
 def test_seeds_as_ranges():
     assert wording.seeds([3, 0, 1, 2, 7]) == "0-3,7"
     assert wording.seeds([]) == ""
-
-
-# ---- the summary that a run ends with
-
-
-def test_the_summary_fits_80_columns_and_names_the_variant():
-    digits = {"data": "digits5k"}
-    records = [make.record(make.run(m, "psmnist", seed, options=digits)) for m in make.MODELS for seed in (0, 1)]
-    records += [make.record(make.run(model, "adding", 0)) for model in make.MODELS]
-    records.append(make.record(make.run("tanh", "psmnist", 2, options=digits), status="diverged"))
-    records.append(make.record(make.run("a.very.long.package.name:WithAModel", "psmnist", 0)))
-    text = summary.table(records)
-    assert max(map(len, text.splitlines())) <= 80
-    assert "data=digits5k" in text
-    assert "3-1" in text and "diverged or failed" in text
-    for word in ("accuracy (%)", "loss", "seconds", "ms/step", "grad", "params"):
-        assert word in text
-
-
-def test_the_summarys_numbers():
-    records = [make.record(make.run(seed=seed)) for seed in range(3)]
-    (row,) = summary.summary_rows(records)
-    scores = [record["metrics"]["test"] for record in records]
-    assert row["mean"] == pytest.approx(np.mean(scores)) and row["sd"] == pytest.approx(np.std(scores, ddof=1))
-    assert row["seconds"] == pytest.approx(132.0) and row["ms_per_step"] == pytest.approx(90.0)
-    assert row["parameters"] == records[0]["size"]["parameters"]
-    assert row["gradient_norm"] == pytest.approx(np.median([record["curve"][-1]["grad_norm"][2] for record in records]))
-    assert summary.table([]) == "no records"
-
-
-def test_the_summary_needs_no_heavy_library():
-    code = (
-        "import sys; from suite.report import summary; "
-        "print([m for m in ('numpy','pandas','scipy','matplotlib','jinja2','torch') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 # ---- the command that repeats a run

@@ -163,6 +163,27 @@ def test_a_baseline_is_compared_under_its_own_clock_and_never_cut_short(tmp_path
     assert "has 1 rows that this would not measure" in capsys.readouterr().err
 
 
+def test_a_baseline_of_one_thread_is_not_replaced_by_one_of_two(tmp_path, capsys):
+    folder = ["--results-dir", str(tmp_path)]
+    assert speed.main([*SMALL, *folder, "--save-baseline"]) == 0
+    two = [*SMALL, *folder, "--save-baseline"]
+    two[two.index("--threads") + 1 : two.index("--threads") + 2] = ["2"]
+    assert speed.main(two) == 2
+    assert "rows that this would not measure" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"rows": [{"engine": "loop"}]}'])
+def test_a_damaged_baseline_is_one_line(text, tmp_path, capsys):
+    folder = ["--results-dir", str(tmp_path)]
+    assert speed.main([*SMALL, *folder, "--save-baseline"]) == 0
+    (baseline,) = (tmp_path / "speed" / "baselines").glob("*.json")
+    baseline.write_text(text)
+    capsys.readouterr()
+    assert speed.main([*SMALL, *folder, "--gate"]) == 2
+    said = capsys.readouterr().err
+    assert "no baseline that can be read" in said and len(said.splitlines()) == 1
+
+
 def test_what_was_measured_before_an_error_is_stored(tmp_path, monkeypatch):
     def broken(**_):
         raise RuntimeError("no step of the runner was timed")
@@ -202,7 +223,7 @@ def test_the_runners_share_is_measured_where_losses_are_read_seldom(monkeypatch)
         (["--shapes", "hra2"], "did you mean har2"),
         (["--models", "cornnn"], "did you mean cornn"),
         (["--engines", "natve"], "did you mean native"),
-        (["--threads", "0"], "--threads: wanted whole numbers >= 1"),
+        (["--threads", "0"], "--threads: wanted whole numbers from 1 to 4096"),
         (["--device", "tpu"], "--device"),
         (["--clock", "cpu", "--threads", "2"], "--clock cpu: processor time"),
         (["--tolerance", "2"], r"--tolerance: wanted a fraction"),

@@ -130,6 +130,15 @@ def test_divergence_is_recorded_and_stops_early(tmp_path):
     assert len(r["curve"]) < 50
 
 
+def test_a_run_that_never_had_a_finite_validation_score_diverged(tmp_path, monkeypatch):
+    from tests.plugins.tiny import Parity
+
+    monkeypatch.setattr(Parity, "score", lambda self, outputs, batch: torch.full((len(batch.y),), math.nan))
+    (one,) = planned()
+    found = record(one, tmp_path)
+    assert (found["status"], found["stop_reason"], found["metrics"]["test"]) == ("diverged", "budget", None)
+
+
 SMALL = {
     TASK: {},
     "adding": {"length": 12, "epoch_steps": 3, "valid_examples": 40, "test_examples": 40},

@@ -219,6 +219,18 @@ def test_diverged_and_failed_trials_are_never_the_best(tmp_path):
     assert study.best.number == 1 and math.isinf(study.trials[0].cost)
 
 
+def test_a_trial_whose_record_is_damaged_is_told_and_left_out(tmp_path, capsys):
+    def cut(planned, store):
+        outcome = train(planned, store)
+        path = store.path(planned[0].run)
+        path.write_text(path.read_text()[:100])
+        return outcome
+
+    study = searched(tmp_path, tmp_path / "r", trials=2, run=cut)
+    assert [trial.valid is None for trial in study.trials] == [True, False]
+    assert "trial 0 left out: " in capsys.readouterr().err
+
+
 def test_a_study_without_a_finished_trial_has_no_best(tmp_path):
     study = searched(tmp_path, tmp_path / "r", trials=2, run=lambda planned, store: Outcome(exit_code=1))
     assert study.best is None and len(study.trials) == 2
@@ -269,26 +281,15 @@ def test_a_file_keeps_the_sections_of_other_models(tmp_path):
     assert "# a" not in path.read_text() and "# b" in path.read_text()
 
 
-@pytest.mark.parametrize("text", ["[default]\nlr = 1\n", "[tuned", "[quick.cornn]\nlr = 1\n"])
+@pytest.mark.parametrize("text", ["[default]\nlr = 1\n", "[tuned", "[quick.cornn]\nlr = 1\n", "quick = 5\n", "# \xff"])
 def test_a_file_that_holds_more_is_refused_before_anything_is_trained(tmp_path, capsys, text):
     path = tmp_path / "x.toml"
-    path.write_text(text)
-    words = [
-        "--models",
-        "tanh",
-        "--tasks",
-        "adding",
-        "--trials",
-        "1",
-        "--out",
-        str(path),
-        "--results-dir",
-        str(tmp_path),
-    ]
-    assert main(words) == 2
+    path.write_text(text, encoding="latin-1")
+    words = ["--models", "tanh", "--tasks", "adding", "--trials", "1"]
+    assert main([*words, "--out", str(path), "--results-dir", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert "--out" in said and len(said.splitlines()) == 1
-    assert path.read_text() == text and list(tmp_path.iterdir()) == [path]
+    assert path.read_text(encoding="latin-1") == text and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,12 @@ def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in KEY)
 
 
+def unmeasured(stored: Iterable[Row], rows: Iterable[Row]) -> int:
+    """How many stored rows, the runner's own aside, were not measured again."""
+    now = {key(row) for row in rows if row["engine"] != "runner"}
+    return sum(row["engine"] != "runner" and key(row) not in now for row in stored)
+
+
 def lines(rows: Sequence[Row]) -> Iterable[str]:
     """The table, at most 80 columns wide."""
     head = f"{'shape':12} {'model':20} {'engine':9} {'thr':>3} {'step ms':>9} {'quartiles':>13} {'x loop':>6}"

@@ -130,7 +130,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     lost = row["diverged"] + row["failed"]
     numbers = (row["loss"], row["seconds"], row["ms_per_step"], row["gradient_norm"])
     return [
-        row["model"] if len(row["model"]) <= _WIDTHS[0] else row["model"][: _WIDTHS[0] - 3] + "...",
+        row["model"] if len(row["model"]) <= _WIDTHS[0] else "…" + row["model"][1 - _WIDTHS[0] :],
         f"{len(row['seeds'])}-{lost}" if lost else str(len(row["seeds"])),
         _score(row),
         *(_short(value, width) for value, width in zip(numbers, _WIDTHS[3:7])),

@@ -7,7 +7,7 @@ space of its own, ``[quick.search.<model>]``; without one it uses the task's.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from dataclasses import dataclass
 from inspect import Parameter
 from pathlib import Path
@@ -73,21 +73,16 @@ def space(
     """
     path, data = recipes.tables(task, extra)
     tables = (data.get(preset, {}) if preset else {}).get("search") or data.get("search", {})
+    tables = recipes.want_table(tables, path, "search")
     merged: dict[str, Any] = {}
     for name in ("default", model.name):
-        merged |= _table(tables.get(name, {}), path, name)
+        merged |= recipes.want_table(tables.get(name, {}), path, f"search.{name}")
     if not merged:
         raise UsageError(f"recipe {path}: no search space for {model.name}: wanted [search.default] or more")
     axes = {key: _axis(model, key, value, path) for key, value in merged.items() if key not in fixed}
     if not axes:
         raise UsageError(f"{model.name} on {task}: every key of the search space ({', '.join(merged)}) is set by hand")
     return axes
-
-
-def _table(table: Any, path: Path, name: str) -> Mapping[str, Any]:
-    if not isinstance(table, dict):
-        raise UsageError(f"recipe {path}: [search.{name}]: wanted a table, got {table!r}")
-    return table
 
 
 def _axis(model: Plugin, key: str, value: Any, path: Path) -> Axis:

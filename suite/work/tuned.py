@@ -59,12 +59,13 @@ def read(path: Path) -> dict[str, str]:
     """
     if not path.exists():
         return {}
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--out {path}: wanted a file of tuned sections, got one that is no TOML: {error}") from error
-    other = [key for key in table if key != "tuned" and not (key in PRESETS and set(table[key]) <= {"tuned"})]
+    nested = [key for key in table if key in PRESETS and isinstance(table[key], dict) and set(table[key]) <= {"tuned"}]
+    other = set(table) - {"tuned", *nested}
     blocks = [block for block in text.strip().split("\n\n") if block.strip()]
     if other or any(len(_HEADER.findall(block)) != 1 for block in blocks):
         raise UsageError(f"--out {path}: it holds more than tuned sections; name another file, or copy them by hand")

@@ -15,11 +15,12 @@ from typing import Any
 from suite.errors import DONE, UsageError
 from suite.names import resolve
 from suite.plan import Planned, Request, expand
-from suite.record import load
+from suite.record import RecordError, load
 from suite.runs import seed_for
 from suite.store import Store
 from suite.work.driver import Outcome
 from suite.work.search import Axis, space
+from suite.work.telling import tell
 
 ROUND = 4  # trials proposed at once, whatever the number of cores: part of what makes a study repeatable
 RUN_SEED = 1000  # trials train with this seed plus the study's, so that no seed of a comparison is tuned on
@@ -108,7 +109,10 @@ class Study:
         """Read the records of the asked trials and tell the sampler."""
         for proposal, trial in self._asked:
             if store.has(trial.planned.run):
-                self._read(trial, load(store.path(trial.planned.run)))
+                try:
+                    self._read(trial, load(store.path(trial.planned.run)))
+                except RecordError as error:  # the search goes on; the trial counts as one that did not finish
+                    tell(f"trial {trial.number} left out: {error}")
             self.sampler.tell(proposal, trial.cost)
             self.trials.append(trial)
         self._asked.clear()
