@@ -123,8 +123,30 @@ def records(root: Path) -> Iterator[Row]:
             "kind": "record", "status": record["status"], "id": record["id"], "model": run["model"],
             "task": run["task"], "seed": run["seed"], "track": run["track"], "preset": record["where"]["preset"],
             "epochs": len(record["curve"]), "metric": metrics["name"], "test": metrics["test"],
+            "settings": _settings(record), "task_options": run["task_options"],
             "seconds": record["seconds"]["train"], "path": str(path),
         }  # fmt: skip
+
+
+def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells a run from others of its model and task: track, preset, units, numbers set by hand."""
+    run, sources = record["run"], record["sources"]
+    found = {"H": run["recipe"]["hidden_size"]}
+    found |= {"track": run["track"]} if run["track"] != "paper" else {}
+    found |= {"preset": record["where"]["preset"]} if record["where"]["preset"] else {}
+    hand = [key for key, text in sources.items() if str(text).startswith("set:") and key in run["recipe"]]
+    return found | {key: run["recipe"][key] for key in sorted(hand) if key != "hidden_size"}
+
+
+def _name_options(rows: Sequence[Row]) -> None:
+    """Add to the settings the task options in which records of one task differ."""
+    seen: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        for key, value in row.get("task_options", {}).items():
+            seen.setdefault((row["task"], key), set()).add(json.dumps(value, sort_keys=True))
+    for row in rows:
+        options = row.get("task_options", {})
+        row.get("settings", {}).update({k: v for k, v in options.items() if len(seen[row["task"], k]) > 1})
 
 
 def schema() -> Iterator[Row]:
@@ -175,11 +197,11 @@ def _shown(row: Row) -> list[str]:
 
 def _shown_record(row: Row) -> list[str]:
     if row["status"] == "broken":
-        return ["broken", "-", "-", "-", "-", "-", "-", row["reason"]]
-    from suite.progress import score, short
+        return ["broken", "-", "-", "-", "-", "-", row["reason"]]
+    from suite.progress import score
 
-    done = [row["status"], row["model"], row["task"], str(row["seed"]), row["track"]]
-    return [*done, score(row["test"], row["metric"]), short(row["seconds"]), row["id"]]
+    done = [row["status"], row["model"], row["task"], str(row["seed"]), f"{row['epochs']}"]
+    return [*done, score(row["test"], row["metric"]), f"{row['id']} {_options(row['settings'])}"]
 
 
 def _described(row: Row) -> str:
@@ -200,7 +222,8 @@ def _print(title: str, rows: list[Row], args: argparse.Namespace) -> None:
         text = "\n".join(_described(row) for row in rows)
     else:
         text = columns([_shown(row) for row in rows]) if rows else ""
-    print("\n".join(f"  {line}" for line in text.splitlines()))
+    for line in text.splitlines():
+        print(f"  {line}")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -218,7 +241,9 @@ def run(args: argparse.Namespace) -> int:
         values = list(recipe_values(args.recipes, preset=args.preset, extra=args.recipes_dir))
         _print(f"recipes on {args.recipes}: model, key, value, source", values, args)
     if args.records:
-        _print("records: status, model, task, seed, track, test, trained, id", list(records(args.results_dir)), args)
+        rows = list(records(args.results_dir))
+        _name_options(rows)
+        _print("records: status, model, task, seed, epochs, test, id, settings", rows, args)
     if args.schema:
         _print("record: field, type, meaning", list(schema()), args)
     return DONE

@@ -74,8 +74,11 @@ class Plugin:
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """The one line for a name nobody knows: what it was, the near ones, all of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    plain = {one.casefold(): one for one in names}
+    near = [plain[one] for one in difflib.get_close_matches(name.casefold(), plain, n=3, cutoff=0.5)]
     hint = f": did you mean {' or '.join(near)}?" if near else "."
+    if not near and "." in name and what in _TABLES:
+        hint = ": wanted a name or my.pkg:MyClass, got no colon."
     return f"unknown {what} {name!r}{hint} Known: {', '.join(names) or 'none'}"
 
 

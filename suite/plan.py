@@ -126,6 +126,7 @@ def expand(request: Request, *, match: Match | None = None) -> list[Planned]:
             raise UsageError("--track matched-time: got --epochs; it trains as many epochs as fit into --max-seconds")
     if request.track == "matched-params" and match is None:
         raise UsageError("track matched-params: wanted a matcher, see suite.work.matched")
+    _check_recipes(request)
     models = [resolve("model", name) for name in dict.fromkeys(request.models)]
     tasks = [resolve("task", name) for name in dict.fromkeys(request.tasks)]
     model_sets, task_sets = _sort_sets(request, models, tasks)
@@ -138,6 +139,29 @@ def expand(request: Request, *, match: Match | None = None) -> list[Planned]:
     return planned
 
 
+def _check_recipes(request: Request) -> None:
+    """Refuse a folder of recipes that holds none for the tasks of the call: a misnamed file would go unseen."""
+    folder = request.recipes_dir
+    if folder is not None and not any(recipes.file_for(task, folder).parent == folder for task in request.tasks):
+        wanted = " or ".join(f"{task}.toml" for task in request.tasks)
+        raise UsageError(f"--recipes: wanted {wanted} in {folder}, got none of them")
+
+
+def _check_owner(key: str, value: Any, models: Sequence[Plugin], tasks: Sequence[Plugin]) -> None:
+    """Refuse a key without a name that not every model has, and say whose it is."""
+
+    def has(model: Plugin) -> bool:
+        return key in recipes.TRAINER or key in model.schema or key in model.fixed
+
+    owners = [model.name for model in models if has(model)]
+    owners = owners or [task.name for task in tasks if key in task.schema]
+    if owners and not all(map(has, models)):
+        raise UsageError(
+            f"--set {key}: it is of {', '.join(owners)} alone: wanted "
+            + " ".join(f"--set {name}.{key}={value}" for name in owners)
+        )
+
+
 def _sort_sets(
     request: Request, models: Sequence[Plugin], tasks: Sequence[Plugin]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
@@ -145,6 +169,7 @@ def _sort_sets(
     task_sets: dict[str, dict[str, Any]] = {plugin.name: {} for plugin in tasks}
     for name, key, value in request.sets:
         if name is None:
+            _check_owner(key, value, models, tasks)
             for values in model_sets.values():
                 values[key] = value
         elif name in model_sets:

@@ -92,7 +92,7 @@ class Terminal:
             self.lives[one.run.id] = _Life(
                 f"{one.run.model} {one.run.task} seed {one.run.seed}", one.run.budget.max_seconds
             )
-        self._say(f"{len(waiting)} runs to do, {len(held)} already there")
+        self._say(f"{len(waiting)} run{'' if len(waiting) == 1 else 's'} to do, {len(held)} already there")
         if self.live_wanted and waiting:
             from rich.console import Console
             from rich.live import Live

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +156,10 @@ def _print(outcome: Any, args: argparse.Namespace) -> int:
     for failure in outcome.failures:
         tell(f"failed: {failure['path']}")
     if outcome.exit_code == DONE and not args.json:
-        tell(f"report: python -m suite.report --results-dir {args.results_dir}")
+        words = ["python", "-m", "suite.report"]
+        if args.results_dir != Path("results"):  # a report of its own, and not over that of ./results
+            words += ["--results-dir", str(args.results_dir), "--reports-dir", str(args.results_dir / "reports")]
+        tell(f"report: {shlex.join(words)}")
     return int(outcome.exit_code)
 
 

@@ -13,7 +13,8 @@ from tasks.errors import TaskError
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error message: the names near ``name``, then all of them."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    plain = {one.casefold(): one for one in known}
+    near = [plain[one] for one in difflib.get_close_matches(name.casefold(), plain, n=3, cutoff=0.5)]
     mean = f": did you mean {' or '.join(near)}?" if near else "."
     return f"{mean} Known: {', '.join(known) or 'none'}"
 

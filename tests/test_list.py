@@ -13,7 +13,9 @@ import pytest
 from models import MODELS
 from suite import record
 from suite.list import main
+from suite.store import Store
 from tasks import TASKS
+from tests import report_records
 from tests.report_records import fill
 
 
@@ -77,6 +79,22 @@ def test_the_schema_is_the_records_own(capsys):
         *(f"where.{name}" for name in record.WHERE),
     }
     assert listed["metrics.test"]["null"] is True and listed["metrics.test"]["type"] == "number"
+
+
+def test_records_of_one_model_and_task_are_told_apart(capsys, tmp_path):
+    store = Store(tmp_path)
+    store.put(report_records.record(report_records.run("cornn", "adding")))
+    hand = {"dt": "set: on the command line"}
+    store.put(report_records.record(report_records.run("cornn", "adding", recipe={"dt": 0.5}), sources=hand))
+    store.put(report_records.record(report_records.run("cornn", "adding", options={"length": 100}, track="tuned")))
+    settings = [row["settings"] for row in rows(capsys, "--records", "--results-dir", str(tmp_path))]
+    assert {"H": 128, "dt": 0.5, "length": 500} in settings and {"H": 128, "track": "tuned", "length": 100} in settings
+    assert len({json.dumps(one) for one in settings}) == 3
+
+
+def test_an_empty_folder_has_one_line(capsys, tmp_path):
+    assert main(["--records", "--results-dir", str(tmp_path)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_records_with_status_and_a_broken_one_is_named(capsys, tmp_path):

@@ -59,6 +59,12 @@ def test_runs_curves_and_profiles_load_as_tables(grid):
     assert runs.loc[runs["id"] == one["id"], "run.recipe.lr"].item() == one["run"]["recipe"]["lr"]
 
 
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    for read_them in (load_runs, load_curves, load_profiles):
+        with pytest.raises(FileNotFoundError, match=r"wanted a results folder, got .*resluts"):
+            read_them(tmp_path / "resluts")
+
+
 def test_null_in_a_curve_is_a_missing_number():
     made = make.record(status="diverged")
     found = frames.curves([entry(made)])

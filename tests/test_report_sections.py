@@ -182,6 +182,17 @@ def test_one_seed_has_no_rank_and_no_interval():
     assert {(row["rank_text"], row["interval_text"], row["sd_text"]) for row in rows} == {("–", "–", "–")}
 
 
+def test_one_model_alone_has_no_rank_and_says_so():
+    section = grid_of({"cornn": [0.9, 0.8]})
+    assert section.ranked == [] and "One model alone has no rank." in leaderboard.notes(section)
+    assert "alone" not in leaderboard.notes(grid_of({"cornn": [0.9, 0.8], "lstm": [0.7, 0.6]}))
+
+
+def test_pairs_without_two_seeds_in_common_make_no_table():
+    assert comparisons.pairs_table(grid_of({"cornn": [0.9], "lstm": [0.8]})) is None
+    assert comparisons.pairs_table(grid_of({"cornn": [0.9, 0.8], "lstm": [0.8, 0.7]})) is not None
+
+
 def test_failed_runs_are_counted_from_the_failures_folder():
     done = [make.record(make.run(seed=s)) for s in range(2)]
     failed = [make.record(make.run(seed=s), status="failed") for s in (1, 2)]  # seed 1 was done by a later try

@@ -257,7 +257,7 @@ def test_the_written_section_is_what_track_tuned_trains(tmp_path, capsys):
     table = tomllib.loads(out)
     path = tmp_path / "my" / "adding.toml"
     assert tomllib.loads(path.read_text()) == table
-    assert table["tuned"]["tanh"]["source"].startswith("tuned: 3 trials, 1 epochs each, seed 0, python -m suite.tune ")
+    assert table["tuned"]["tanh"]["source"].startswith("tuned: 3 trials, 1 epoch each, seed 0, python -m suite.tune ")
     assert "--set adding.length=4" in table["tuned"]["tanh"]["source"]
     recipes.read.cache_clear()
     (one,) = expand(Request(models=("tanh",), tasks=("adding",), track="tuned", recipes_dir=tmp_path / "my"))

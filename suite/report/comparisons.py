@@ -21,9 +21,9 @@ def pairs(section: Section) -> list[Paired]:
 
 
 def pairs_table(section: Section) -> Table | None:
-    """Paired comparisons of a section, or None for fewer than two models."""
+    """Paired comparisons of a section, or None where no two models have finished two seeds in common."""
     found = pairs(section)
-    if not found:
+    if all(pair.pairs < 2 for pair in found):
         return None
     metric = section.metric
     rows = [

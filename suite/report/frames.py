@@ -73,13 +73,20 @@ def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
+def _entries(results_dir: Path | str) -> list[Entry]:
+    if not Path(results_dir).is_dir():
+        raise FileNotFoundError(f"wanted a results folder, got {results_dir}")
+    return read(results_dir)
+
+
 def load_runs(results_dir: Path | str = "results") -> pd.DataFrame:
     """All records as one table, a row a run; see ``runs``.
 
     Raises:
         suite.record.RecordError: naming the first record that is not valid.
+        FileNotFoundError: there is no such folder.
     """
-    return runs(read(results_dir))
+    return runs(_entries(results_dir))
 
 
 def load_curves(results_dir: Path | str = "results") -> pd.DataFrame:
@@ -87,8 +94,9 @@ def load_curves(results_dir: Path | str = "results") -> pd.DataFrame:
 
     Raises:
         suite.record.RecordError: naming the first record that is not valid.
+        FileNotFoundError: there is no such folder.
     """
-    return curves(read(results_dir))
+    return curves(_entries(results_dir))
 
 
 def load_profiles(results_dir: Path | str = "results") -> pd.DataFrame:
@@ -96,5 +104,6 @@ def load_profiles(results_dir: Path | str = "results") -> pd.DataFrame:
 
     Raises:
         suite.record.RecordError: naming the first record that is not valid.
+        FileNotFoundError: there is no such folder.
     """
-    return profiles(read(results_dir))
+    return profiles(_entries(results_dir))

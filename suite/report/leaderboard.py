@@ -174,6 +174,8 @@ def notes(section: Section) -> str:
         )
     if any(len(group.seeds) == 1 for group in section.groups):
         found.append("One seed has no interval and no rank.")
+    if len({group.run.model for group in section.groups}) == 1 and any(len(g.seeds) > 1 for g in section.groups):
+        found.append("One model alone has no rank.")
     if any(group.diverged for group in section.groups):
         guess = (
             "a constant guess" if section.chance is not None else "the worst score here (no constant guess is known)"

@@ -51,12 +51,15 @@ def plain(site: Site, path: str, title: str, lead: str, parts: Sequence[Part]) -
 def speed(site: Site, views: Sequence[View], measured_: Measurements) -> None:
     """The speed page: tables of ``suite.speed``, asv's pages, and what the runs recorded of themselves."""
     parts = []
-    for stem, values in measured_.speed:
-        text = [f"{measured.machine(values)}, {values['date']}. Made by:"]
+    for stem, values in sorted(measured_.speed, key=lambda one: str(one[1]["date"]), reverse=True):
+        text = [f"{measured.machine(values)}, {values['date']}."]
+        threads = sorted({int(row["threads"]) for row in values["rows"]})
+        if threads[-1:] > [1]:
+            text.append("With several threads figures move from one run of the command to the next: see the quartiles.")
+        text[-1] += " Made by:"
         table = speed_table(stem, values)
-        parts.append(
-            Part(f"Measured {stem}", text, values["command"], plots=measured.ratios(stem, values), tables=[table])
-        )
+        title, plots = _measured_title(values, threads), measured.ratios(stem, values)
+        parts.append(Part(title, text, values["command"], plots=plots, tables=[table]))
     if not parts:
         sentence = "There is no speed table yet. This makes one, and stores it under results/speed:"
         parts.append(Part("Engines side by side", [sentence], "python -m suite.speed"))
@@ -67,14 +70,22 @@ def speed(site: Site, views: Sequence[View], measured_: Measurements) -> None:
             )
         )
     else:
-        sentence = "asv tracks the same shapes from commit to commit. There are no asv pages here yet; these make them:"
-        parts.append(Part("Over commits", [sentence], "asv run --quick && asv publish"))
+        sentence = "asv tracks the same shapes from commit to commit. There are no asv pages here yet; this makes them:"
+        parts.append(Part("Over commits", [sentence], "make asv"))
     table = steps_table(views)
     if table.rows:
         sentence = "Median training step of the runs themselves, whatever ran beside them: a record, not a benchmark."
         parts.append(Part("As the runs recorded it", [sentence], tables=[table]))
     lead = "How long a training step takes: engines measured side by side, commits over time, and the runs' own clocks."
     plain(site, "speed.html", "Speed", lead, parts)
+
+
+def _measured_title(values: Mapping[str, Any], threads: Sequence[int]) -> str:
+    """Machine, day and time, threads: what tells one file of measurements from another."""
+    day, _, clock = str(values["date"]).partition("T")
+    words = [measured.machine(values), f"{day} {clock[:5]}".strip()]
+    many = f"{wording.seeds(threads)} thread{'s' if threads[-1] > 1 else ''}" if threads else "no rows"
+    return ", ".join([*words, many])
 
 
 def speed_table(stem: str, values: Mapping[str, Any]) -> Table:

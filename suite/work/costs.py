@@ -71,7 +71,9 @@ class Estimate:
         names = ("state", "parameters", "seconds", "seconds_from", "memory_bytes", "memory_from")
         return {
             "id": run.id, "model": run.model, "task": run.task, "seed": run.seed, "track": run.track,
-            "preset": self.planned.preset, **{name: getattr(self, name) for name in names},
+            "preset": self.planned.preset, "epochs": run.budget.epochs, "recipe": dict(run.recipe),
+            "task_options": dict(run.task_options), "sources": dict(self.planned.sources),
+            **{name: getattr(self, name) for name in names},
             "record": str(store.path(run)),
         }  # fmt: skip
 

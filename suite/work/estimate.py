@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from suite.errors import DONE
@@ -75,12 +76,34 @@ FROM = {
 }
 
 
+MOST_GROUPS = 12
+
+
+def settings(planned: Sequence[Planned]) -> list[str]:
+    """A line for each model and task: units, epochs, and what was set by hand; nothing for more than a dozen."""
+    groups = {one.run.group: one for one in planned}
+    lines = []
+    for one in groups.values():
+        run = one.run
+        values = {**run.recipe, "epochs": run.budget.epochs}
+        hand = [
+            key for key, text in one.sources.items() if text.startswith("set:") and key not in ("hidden_size", "epochs")
+        ]
+        words = [f"H={run.recipe['hidden_size']}", f"{run.budget.epochs} epoch{'s' if run.budget.epochs > 1 else ''}"]
+        words += [f"{key}={values[key]} by hand" for key in sorted(hand)]
+        text = f"  {run.model} {run.task}: {', '.join(words)}"
+        lines.append(textwrap.fill(text, width=80, subsequent_indent="    ", break_long_words=False))
+    return lines if len(lines) <= MOST_GROUPS else []
+
+
 def _footer(estimates: Sequence[Estimate], *, side_by_side: int, rerun_failed: bool) -> list[str]:
     """Counts and time left, then what the words of the table mean."""
     counts = {s: sum(one.state == s for one in estimates) for s in dict.fromkeys(one.state for one in estimates)}
     waiting = ("new", "resumable", "failed") if rerun_failed else ("new", "resumable")
     known = [one.seconds for one in estimates if one.state in waiting and one.seconds is not None]
-    first = f"{len(estimates)} runs: " + ", ".join(f"{count} {state}" for state, count in counts.items())
+    first = f"{len(estimates)} run{'s' if len(estimates) > 1 else ''}: " + ", ".join(
+        f"{count} {state}" for state, count in counts.items()
+    )
     if known:
         side_by_side = min(side_by_side, len(known))
         first += f"; to do: about {short(sum(known))}"
@@ -115,6 +138,7 @@ def dry_run(planned: Sequence[Planned], store: Store, args: argparse.Namespace) 
             print(json.dumps(one.as_json(store)))
     else:
         print(table(estimates))
+        print("\n".join(settings(planned)) or "  (units and epochs of each: --json)")
         print("\n".join(_footer(estimates, side_by_side=args.jobs or cores(), rerun_failed=args.rerun == "failed")))
     for name, trouble in estimator.troubles.items():
         print(f"{name}: no estimate: {trouble}", file=sys.stderr)

@@ -20,7 +20,7 @@ _HEADER = re.compile(r"^\[([^\[\]]+)\]$", re.MULTILINE)
 def source(study: Study, *, seed: int, command: str) -> str:
     """The source of the tuned values: number of trials, budget, seed and command."""
     budget = study.trials[0].planned.run.budget
-    each = f"{budget.epochs} epochs each"
+    each = f"{budget.epochs} epoch{'s' if budget.epochs > 1 else ''} each"
     if budget.max_seconds is not None:
         each = f"{budget.max_seconds:g} s of training each"
     return f"tuned: {len(study.trials)} trials, {each}, seed {seed}, {command}"
