@@ -156,10 +156,10 @@ def _print(outcome: Any, args: argparse.Namespace) -> int:
     for failure in outcome.failures:
         tell(f"failed: {failure['path']}")
     if outcome.exit_code == DONE and not args.json:
-        words = ["python", "-m", "suite.report"]
+        command = ["python", "-m", "suite.report"]
         if args.results_dir != Path("results"):  # a report of its own, and not over that of ./results
-            words += ["--results-dir", str(args.results_dir), "--reports-dir", str(args.results_dir / "reports")]
-        tell(f"report: {shlex.join(words)}")
+            command += ["--results-dir", str(args.results_dir), "--reports-dir", str(args.results_dir / "reports")]
+        tell(f"report: {shlex.join(command)}")
     return int(outcome.exit_code)
 
 
