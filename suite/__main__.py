@@ -30,8 +30,10 @@ def main(argv: list[str] | None = None) -> int:
         print("usage: rnnbench COMMAND ...\n")
         for name, what in COMMANDS.items():
             print(f"  {name:8} {what}")
-        print("\nrnnbench COMMAND --help tells more")
+        print("\nrnnbench COMMAND --help tells more; rnnbench --version")
         return 0
+    if argv[0] == "--version":
+        argv = ["list", "--version"]
     if argv[0] not in COMMANDS:
         print(f"rnnbench: unknown command {argv[0]!r}: wanted one of {', '.join(COMMANDS)}", file=sys.stderr)
         return USAGE

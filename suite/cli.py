@@ -19,15 +19,29 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(USAGE)
 
 
+class _Version(argparse.Action):
+    """Prints the version; looked up only where it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"rnnbench {version('rnnbench')}")
+        parser.exit(DONE)
+
+
 def parser(command: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
     """A parser for ``python -m suite.<command>``."""
-    return _Parser(
+    made = _Parser(
         prog=f"python -m suite.{command}",
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    made.add_argument(
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print the version and stop"
+    )
+    return made
 
 
 def add_folders(p: argparse.ArgumentParser, *, data: bool = False, reports: bool = False) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ EPILOG = """examples:
   python -m suite.list --recipes har2
   python -m suite.list --records --json
 
-without an option: models and tasks
+without an option: models and tasks; a terminal gets lines cut to its width, a pipe whole ones
 exit codes: 0 done; 2 usage
 """
 Row = dict[str, Any]
@@ -222,8 +223,10 @@ def _print(title: str, rows: list[Row], args: argparse.Namespace) -> None:
         text = "\n".join(_described(row) for row in rows)
     else:
         text = columns([_shown(row) for row in rows]) if rows else ""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None  # a pipe gets every word
     for line in text.splitlines():
-        print(f"  {line}")
+        line = f"  {line}"
+        print(line if width is None or len(line) <= width else line[: width - 1] + "…")
 
 
 def run(args: argparse.Namespace) -> int:

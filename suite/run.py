@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
 
 def request(args: argparse.Namespace, device_kind: str) -> Request:
     """The plan's request from the arguments."""
-    from suite.plan import Request, parse_seeds, parse_set
+    from suite.plan import Request, parse_seeds, parse_sets
 
     if args.seeds_per_run > 1 and args.max_seconds is not None:
         raise UsageError("--seeds-per-run: wanted 1 with --max-seconds, since seeds side by side share the time")
@@ -77,7 +77,7 @@ def request(args: argparse.Namespace, device_kind: str) -> Request:
         seeds=parse_seeds(args.seeds),
         preset=args.preset,
         track=args.track,
-        sets=tuple(parse_set(text) for text in args.sets),
+        sets=parse_sets(args.sets),
         epochs=args.epochs,
         max_seconds=args.max_seconds,
         device_kind=device_kind,

@@ -92,6 +92,25 @@ def test_records_of_one_model_and_task_are_told_apart(capsys, tmp_path):
     assert len({json.dumps(one) for one in settings}) == 3
 
 
+def test_every_command_knows_its_version(project):
+    from importlib.metadata import version
+
+    for words in (["suite.list"], ["suite.run"], ["suite"]):
+        done = subprocess.run([sys.executable, "-m", *words, "--version"], cwd=project, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, f"rnnbench {version('rnnbench')}\n"), done.stderr
+
+
+def test_a_terminal_gets_lines_of_its_width_and_a_pipe_whole_ones(capsys, monkeypatch):
+    assert main(["--recipes", "har2"]) == 0
+    whole = capsys.readouterr().out
+    assert max(map(len, whole.splitlines())) > 120
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["--recipes", "har2"]) == 0
+    cut = capsys.readouterr().out
+    assert max(map(len, cut.splitlines())) == 80 and len(cut.splitlines()) == len(whole.splitlines())
+
+
 def test_an_empty_folder_has_one_line(capsys, tmp_path):
     assert main(["--records", "--results-dir", str(tmp_path)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
