@@ -71,7 +71,7 @@ def test_another_engine_or_library_is_told(tmp_path, capsys):
 
 
 def test_a_run_cut_by_its_time_is_replayed_by_its_whole_epochs(tmp_path, capsys):
-    record, path = made(tmp_path, "--max-seconds", "0.05", epochs=10_000)
+    record, path = made(tmp_path, "--max-seconds", "0.5", epochs=10_000)
     assert record["stop_reason"] == "max_seconds"
     code, said = replayed(path, capsys)
     assert code == 0 and f"{len(record['curve']) - 1} epochs compared" in said

@@ -106,6 +106,8 @@ def test_a_verdict_against_a_mean_is_welchs_test():
         ({"sources": {"dt": "tuned: 12 trials"}}, {}, "tuned here"),
         ({"sources": {"gamma": "adapted: another task"}}, {}, "published for another task or size here"),
         ({"track": "tuned"}, {}, "track tuned here"),
+        ({"precision": "float64"}, {}, "precision float64 here"),
+        ({}, {"kind": "mean", "n": None, "sd": 0.01}, "spread or number of runs not stated"),
         ({"max_seconds": 5.0}, {}, "stopped by time here"),
         ({}, {"kind": "best", "n": 10}, "best of 10 runs there, a mean here"),
         ({}, {"kind": "unknown"}, "not stated there whether best"),

@@ -146,6 +146,26 @@ def test_ranks_follow_the_mean_and_ties_share():
     assert {group.run.model: group.rank for group in section.groups} == {"cornn": 1.5, "lstm": 1.5, "tanh": 3.0}
 
 
+def test_pairs_on_an_error_prefer_the_lower_one():
+    made = [
+        scored(v + s / 1000, model=m, seed=s, task="adding")
+        for m, v in (("cornn", 0.01), ("lstm", 0.1))
+        for s in range(10)
+    ]
+    (pair,) = comparisons.pairs(sections(entries(*made))[0])
+    assert (pair.a, pair.improvement) == ("coRNN", 1.0) and "coRNN" in pair.verdict
+    (row,) = comparisons.pairs_table(sections(entries(*made))[0]).rows
+    assert row["difference_text"].startswith("−")
+
+
+def test_of_several_recipes_the_one_with_the_lower_validation_error_is_primary():
+    made = [make.record(make.run(task="adding", recipe={"lr": lr})) for lr in (0.1, 0.2)]
+    for record, valid in zip(made, (0.01, 0.1)):
+        record["metrics"]["valid"] = valid
+    (section,) = sections(entries(*made))
+    assert [group.run.recipe["lr"] for group in section.groups if group.primary] == [0.1]
+
+
 def test_lower_is_better_for_errors():
     made = [scored(v, model=m, seed=s, task="adding") for m, v in (("cornn", 0.001), ("lstm", 0.1)) for s in (0, 1)]
     (section,) = sections(entries(*made))

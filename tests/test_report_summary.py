@@ -37,6 +37,13 @@ def test_the_summarys_numbers():
     assert summary.table([]) == "no records"
 
 
+def test_a_diverged_run_is_not_in_the_mean():
+    records = [make.record(make.run(seed=seed), status=status) for seed, status in enumerate(("done", "diverged"))]
+    records[1]["metrics"]["test"] = 0.01
+    (row,) = summary.summary_rows(records)
+    assert row["mean"] == records[0]["metrics"]["test"] and (row["finished"], row["diverged"]) == (1, 1)
+
+
 def test_the_summary_needs_no_heavy_library():
     code = (
         "import sys; from suite.report import summary; "
