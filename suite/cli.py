@@ -104,7 +104,7 @@ def guarded(
         args = p.parse_args(argv)
         check_shadowing()
         for stream in (sys.stdout, sys.stderr):  # one that cannot write "±" writes "?"
-            if hasattr(stream, "reconfigure"):
+            if hasattr(stream, "reconfigure") and stream.encoding.lower() not in ("utf-8", "utf8"):
                 stream.reconfigure(errors="replace")
         code = command(args)
         sys.stdout.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -101,21 +101,6 @@ def parse_set(text: str) -> tuple[str | None, str, Any]:
     except (ValueError, RecursionError):  # no TOML, a number of thousands of digits, or more than one line
         value = {"True": True, "False": False}.get(right.strip(), right.strip())
     return (name if dot else None), key, value
-
-
-def parse_sets(texts: Iterable[str]) -> tuple[tuple[str | None, str, Any], ...]:
-    """Every ``--set`` of a command line.
-
-    Raises:
-        UsageError: see ``parse_set``; the same key of the same name twice.
-    """
-    found: dict[tuple[str | None, str], Any] = {}
-    for text in texts:
-        name, key, value = parse_set(text)
-        if (name, key) in found:
-            raise UsageError(f"--set {text}: {key} is set twice: wanted one value, got {found[name, key]!r} before")
-        found[name, key] = value
-    return tuple((name, key, value) for (name, key), value in found.items())
 
 
 def expand(request: Request, *, match: Match | None = None) -> list[Planned]:

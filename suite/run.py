@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--preset", choices=["quick"], help="quick: small versions with recipes of their own")
     what.add_argument("--track", default="paper", metavar="T", help="paper, matched-params, matched-time, tuned")
     what.add_argument("--set", action="append", default=[], dest="sets", metavar="[NAME.]KEY=VALUE",
-                      help="set a hyperparameter of a model (of all without NAME) or an option of a task")  # fmt: skip
+                      help="set a model's hyperparameter (all models' without NAME) or a task's option; the last counts")  # fmt: skip
     what.add_argument("--epochs", type=cli.positive_int, metavar="N", help="epochs in place of the recipe's")
     what.add_argument("--max-seconds", type=float, metavar="S", help="training seconds a run at most")
     what.add_argument("--precision", default="float32", help="float32, float64; tf32, bf16 on the triton engine")
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
 
 def request(args: argparse.Namespace, device_kind: str) -> Request:
     """The plan's request from the arguments."""
-    from suite.plan import Request, parse_seeds, parse_sets
+    from suite.plan import Request, parse_seeds, parse_set
 
     if args.seeds_per_run > 1 and args.max_seconds is not None:
         raise UsageError("--seeds-per-run: wanted 1 with --max-seconds, since seeds side by side share the time")
@@ -77,7 +77,7 @@ def request(args: argparse.Namespace, device_kind: str) -> Request:
         seeds=parse_seeds(args.seeds),
         preset=args.preset,
         track=args.track,
-        sets=parse_sets(args.sets),
+        sets=tuple(parse_set(text) for text in args.sets),
         epochs=args.epochs,
         max_seconds=args.max_seconds,
         device_kind=device_kind,

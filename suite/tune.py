@@ -111,7 +111,7 @@ def seen_tests(plan: Iterable[Planned]) -> list[str]:
 
 def run(args: argparse.Namespace) -> int:
     """Plan, search, print."""
-    from suite.plan import Request, expand, parse_sets
+    from suite.plan import Request, expand, parse_set
     from suite.store import Store
     from suite.work import launch
     from suite.work.driver import run_grid
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         models=cli.names(args.models, "--models"),
         tasks=cli.names(args.tasks, "--tasks"),
         preset=args.preset,
-        sets=parse_sets(args.sets),
+        sets=tuple(parse_set(text) for text in args.sets),
         epochs=args.epochs,
         max_seconds=args.max_seconds,
         device_kind=devices[0].split(":")[0],

@@ -61,7 +61,6 @@ USAGE = [
     *(((*TINY, "--set", f"rate={value}"), "rate: wanted a finite number, got") for value in ("nan", "inf", "-1e400")),
     ((*TINY, "--set", f"hidden_size=1{400 * '0'}"), "hidden_size: wanted a number that 64 bits hold"),
     ((*TINY, "--set", f"rate=1{5000 * '0'}"), "rate: wanted float, got '1000"),
-    ((*TINY, "--set", "rate=0.1", "--set", "rate=0.2"), "--set rate=0.2: rate is set twice: wanted one value, got 0.1"),
     ((*TINY, "--set", "hidden_size=0"), "hidden_size: wanted >= 1, got 0"),
     ((*TINY, "--set", "hidden_size=2.5"), "hidden_size: wanted int, got 2.5"),
     ((*TINY, "--set", "batch_size=121"), "wanted batch_size <= 120 (training examples), got 121"),

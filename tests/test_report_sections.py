@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -48,8 +49,8 @@ def test_epochs_of_recipes_share_a_table_and_epochs_set_by_hand_do_not():
     found = sections(entries(*own, *hand))
     assert [(section.budget, len(section.groups)) for section in found] == [
         (OWN_BUDGET, 2),
+        ("4 epochs", 1),  # the longer training first
         ("3 epochs", 1),
-        ("4 epochs", 1),
     ]
 
 
@@ -200,6 +201,18 @@ def test_one_seed_has_no_rank_and_no_interval():
     assert section.ranked == []
     rows = leaderboard.table(section).rows
     assert {(row["rank_text"], row["interval_text"], row["sd_text"]) for row in rows} == {("–", "–", "–")}
+
+
+def test_a_newer_version_stands_for_a_model_whatever_its_seeds():
+    old = [make.record(make.run(seed=s)) for s in range(3)]
+    new = make.record(replace(make.run(), model_version=2))
+    (section,) = sections(entries(*old, new))
+    assert [group.run.model_version for group in section.groups if group.primary] == [2]
+
+
+def test_a_seed_that_exactly_half_of_the_models_hold_counts():
+    section = grid_of({"cornn": [0.9, 0.8, 0.7], "lstm": [0.8, 0.7]})
+    assert section.seeds == {0, 1, 2}
 
 
 def test_one_model_alone_has_no_rank_and_says_so():

@@ -219,6 +219,19 @@ def test_diverged_and_failed_trials_are_never_the_best(tmp_path):
     assert study.best.number == 1 and math.isinf(study.trials[0].cost)
 
 
+def test_on_an_error_the_best_trial_is_the_lowest(tmp_path):
+    def errors(planned, store):
+        outcome = train(planned, store)
+        for one in planned:
+            record = load(store.path(one.run))
+            record["metrics"] |= {"name": "mse", "higher_is_better": False, "valid": one.run.recipe["lr"]}
+            store.path(one.run).write_text(json.dumps(record))
+        return outcome
+
+    study = searched(tmp_path, tmp_path / "r", trials=4, run=errors)
+    assert study.best.valid == min(trial.valid for trial in study.trials) < max(trial.valid for trial in study.trials)
+
+
 def test_a_trial_whose_record_is_damaged_is_told_and_left_out(tmp_path, capsys):
     def cut(planned, store):
         outcome = train(planned, store)

@@ -75,12 +75,14 @@ def sections(entries: Sequence[Entry], failures: Sequence[Entry] = ()) -> list[S
 
 
 def _order(section: Section, runs: int) -> tuple[Any, ...]:
-    """Tasks in their fixed order; of a task the variant with most runs first."""
+    """Tasks in their fixed order; of a task the variant with most runs first, of a variant the longest training."""
     known = list(wording.TASK_TITLES)
     task = section.variant.task
     place = known.index(task) if task in known else len(known)
     own = section.budget != OWN_BUDGET
-    return place, -runs, section.name, TRACKS.index(section.track), own, section.budget, section.machine or ""
+    epochs = max(group.run.budget.epochs for group in section.groups)
+    track = TRACKS.index(section.track)
+    return place, -runs, section.name, track, own, -epochs, section.budget, section.machine or ""
 
 
 def variant_names(variants: Sequence[Variant]) -> dict[Variant, str]:

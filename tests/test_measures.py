@@ -1,0 +1,203 @@
+"""Figures of a run against hand computation: means over uneven batches, quantiles, rates, clocks, order of writes."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from models import build
+from models.classifier import SequenceModel
+from suite import files
+from suite.errors import CannotWrite
+from suite.names import resolve
+from suite.plan import Request, expand
+from suite.recipes import load
+from suite.store import Store
+from suite.work import train
+from suite.work.driver import run_grid
+from suite.work.group import build_model, build_task
+from suite.work.inline import InlineExecutor
+from suite.work.job import Settings
+from suite.work.measure import evaluate, quantiles
+from suite.work.rates import lr_scale, optimizer_for, set_rates
+from tasks import build as build_task_by_name
+from tasks.contract import Batch
+
+MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"
+CPU = torch.device("cpu")
+
+
+class Told(nn.Module):
+    """Gives its input's last value, and notes in which mode it was called."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.modes: list[bool] = []
+
+    def forward(self, x, lengths=None):
+        self.modes.append(self.training)
+        return x[:, -1]
+
+
+def uneven(split, batch_size, epoch):
+    """Three examples in one batch, one in the next."""
+    for values in ([1.0, 2.0, 3.0], [8.0]):
+        x = torch.tensor(values).view(-1, 1, 1)
+        yield Batch(x, torch.zeros(len(values), 1))
+
+
+def test_scores_and_losses_are_means_over_examples_in_evaluation_mode():
+    task = SimpleNamespace(
+        batches=uneven,
+        loss=lambda outputs, batch: (outputs - batch.y).mean(),
+        score=lambda outputs, batch: (outputs - batch.y).squeeze(1),
+    )
+    model = Told()
+    assert evaluate(model, task, "valid", batch_size=3, device=CPU) == pytest.approx((14 / 4, 14 / 4))
+    assert model.modes == [False, False] and model.training
+
+
+def test_the_quantiles_of_a_norm_are_in_rising_order():
+    assert quantiles([5.0, 1.0, 2.0, 4.0, 3.0]) == pytest.approx([1.0, 1.4, 3.0, 4.6, 5.0])
+
+
+def trainer(tmp_path, epochs=1, **sets):
+    given = tuple((None, key, value) for key, value in {"hidden_size": 4, "batch_size": 50, **sets}.items())
+    (one,) = expand(Request(models=(MODEL,), tasks=(TASK,), epochs=epochs, sets=given))
+    task = build_task(one.run, None)
+    model = build_model(one.run, task, engine="auto")
+    return train.Trainer(model, task, one.run, device=CPU, report=lambda event: None, checkpoint=tmp_path / "c.pt")
+
+
+def test_the_training_loss_of_an_epoch_is_the_mean_over_examples(tmp_path):
+    """120 examples in batches of 50, 50 and 20; every norm counts in the quantiles."""
+    made = trainer(tmp_path)
+    assert made.note([1.0, 2.0, 6.0], [0.1, 0.3, 0.2], [50, 50, 20])
+    assert made.loss_sum / made.loss_count == pytest.approx((50 + 100 + 120) / 120)
+    assert made.norms == [0.1, 0.3, 0.2]
+
+
+def test_the_profile_is_of_validation_examples(tmp_path, monkeypatch):
+    made, asked = trainer(tmp_path), []
+    batches = made.task.batches
+
+    def spied(split, *rest):
+        asked.append(split)
+        return batches(split, *rest)
+
+    monkeypatch.setattr(made.task, "batches", spied)
+    made.begin()
+    assert asked == ["valid"]
+
+
+def test_evaluations_are_not_training_time_and_a_resumed_run_keeps_its_seconds(tmp_path, monkeypatch):
+    real = train.evaluate
+
+    def slow(*args, **options):
+        time.sleep(0.3)
+        return real(*args, **options)
+
+    monkeypatch.setattr(train, "evaluate", slow)
+    made = trainer(tmp_path, epochs=3)
+    made.fit()
+    assert made.seconds["evaluate"] >= 6 * 0.3
+    assert made.seconds["train"] < made.seconds["evaluate"]
+    state = made.state()
+    again = trainer(tmp_path, epochs=3)
+    again.restore(state)
+    assert again.seconds == made.seconds and again.resumed == 1
+
+
+def test_rates_of_groups_keep_their_ratio_after_a_drop():
+    recipe = {"lr": 0.01, "optimizer": "rmsprop", "rmsprop_alpha": 0.9, "lr_drop_epoch": 2, "lr_drop_factor": 4.0}
+    model = SequenceModel(build("exprnn", input_size=1, hidden_size=6, skew_lr_ratio=0.1), 2)
+    optimizer = optimizer_for(model, recipe)
+    base = [group["lr"] for group in optimizer.param_groups]
+    assert sorted(set(base)) == pytest.approx([0.001, 0.01])
+    assert {group["alpha"] for group in optimizer.param_groups} == {0.9}
+    assert [lr_scale(recipe, epoch) for epoch in (1, 2, 3)] == [1.0, 1.0, 0.25]
+    set_rates(optimizer, base, 0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([lr / 4 for lr in base])
+
+
+def test_defaults_and_scales_of_initialisation_that_no_source_of_ours_repeats():
+    torch.manual_seed(0)
+    plain = build("antisymmetric", input_size=64, hidden_size=200)
+    assert (plain.epsilon, plain.gamma) == (0.1, 0.01)
+    assert float(plain.V.detach().std()) == pytest.approx(64**-0.5, rel=0.05)
+    fast = build("fastrnn", input_size=2, hidden_size=3, alpha_init=-1.0, beta_init=2.0)
+    told = fast.diagnostics()
+    assert told["sigmoid_alpha"] == pytest.approx(0.2689, abs=1e-4)
+    assert told["sigmoid_beta"] == pytest.approx(0.8808, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted"),
+    [
+        ("exprnn", {"lr": 7e-4, "skew_lr_ratio": 0.1, "optimizer": "rmsprop", "rmsprop_alpha": 0.99}),
+        ("fastrnn", {"lr": 0.01}),
+        ("lstm", {"lr": 5e-4, "optimizer": "rmsprop", "rmsprop_alpha": 0.9}),
+        ("tanh", {"lr": 1e-4, "optimizer": "rmsprop", "rmsprop_alpha": 0.9}),
+    ],
+)
+def test_the_psmnist_recipes_that_were_adapted(model, wanted):
+    values = load(resolve("model", model), "psmnist").values
+    assert {key: values[key] for key in wanted} == wanted
+
+
+def test_chance_is_the_score_of_a_constant_guess():
+    task = build_task_by_name("adding", seed=0, length=20, test_examples=4000)
+    (batch,) = list(task.batches("test", 4000, 0))
+    guess = torch.ones(len(batch.y), 1)  # the mean of a sum of two uniform numbers
+    assert float(task.score(guess, batch).mean()) == pytest.approx(task.spec.chance, rel=0.1)
+
+
+def test_a_file_is_on_disk_before_it_has_its_name_and_its_name_before_it_counts(tmp_path, monkeypatch):
+    calls: list[str] = []
+    real_fsync, real_link = os.fsync, os.link
+
+    def fsync(descriptor):
+        folder = Path(f"/proc/self/fd/{descriptor}").is_dir()
+        calls.append("folder" if folder else "file")
+        real_fsync(descriptor)
+
+    def link(*args, **options):
+        calls.append("link")
+        return real_link(*args, **options)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", link)
+    assert files.write_new(tmp_path / "record.json", "{}")
+    assert calls == ["file", "link", "folder"]
+
+
+def test_a_checkpoint_outlives_a_record_that_cannot_be_written(tmp_path, monkeypatch):
+    (one,) = expand(Request(models=(MODEL,), tasks=(TASK,), epochs=1, sets=((None, "hidden_size", 4),)))
+    store = Store(tmp_path)
+    path = store.checkpoint_path(one.run)
+    files.write_atomic(path, b"a checkpoint")
+
+    def full(record):
+        raise CannotWrite("cannot write: disk full")
+
+    monkeypatch.setattr(store, "put", full)
+    silent = SimpleNamespace(**dict.fromkeys(("begin", "progress", "record", "end"), lambda *args: None))
+    with pytest.raises(CannotWrite):
+        run_grid([one], store, Settings(), InlineExecutor(), silent)
+    assert path.is_file()
+
+
+def test_the_checkpoint_of_a_broken_record_is_not_swept(tmp_path):
+    (one,) = expand(Request(models=(MODEL,), tasks=(TASK,), epochs=1))
+    store = Store(tmp_path)
+    files.write_atomic(store.path(one.run), "{broken")
+    files.write_atomic(store.checkpoint_path(one.run), b"a checkpoint")
+    store.sweep(grace=0.0)
+    assert store.checkpoint_path(one.run).is_file()
