@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--preset", choices=["quick"], help="quick: small versions with recipes of their own")
     what.add_argument("--track", default="paper", metavar="T", help="paper, matched-params, matched-time, tuned")
     what.add_argument("--set", action="append", default=[], dest="sets", metavar="[NAME.]KEY=VALUE",
-                      help="set a model's hyperparameter (all models' without NAME) or a task's option; the last counts")  # fmt: skip
+                      help="set a model's hyperparameter (all models' without NAME) or a task's option")  # fmt: skip
     what.add_argument("--epochs", type=cli.positive_int, metavar="N", help="epochs in place of the recipe's")
     what.add_argument("--max-seconds", type=float, metavar="S", help="training seconds a run at most")
     what.add_argument("--precision", default="float32", help="float32, float64; tf32, bf16 on the triton engine")
