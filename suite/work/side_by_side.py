@@ -53,7 +53,7 @@ class SideBySide:
         self._try()
 
     def _stack(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Parameters, those that are not trained among them, and buffers: of all seeds, one after the other."""
+        """Parameters, those that are not trained among them, and the buffers in which seeds differ: of all seeds."""
         named = [dict(t.model.named_parameters()) for t in self.trainers]
         stacked = {}
         for name, own in named[0].items():
@@ -62,7 +62,8 @@ class SideBySide:
                 parameters[name].data = whole[s]  # a view: the seed's own model follows the training
             stacked[name] = whole.requires_grad_(own.requires_grad)
         held = [dict(t.model.named_buffers()) for t in self.trainers]
-        return stacked, {name: torch.stack([buffers[name] for buffers in held]) for name in held[0]}
+        alike = {name for name, own in held[0].items() if all(torch.equal(own, buffers[name]) for buffers in held)}
+        return stacked, {name: torch.stack([b[name] for b in held]) for name in held[0] if name not in alike}
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """One optimiser over the stacked parameters; its rules are elementwise, so each seed's state is its own."""
@@ -133,7 +134,8 @@ class SideBySide:
             loss = trainer.task.loss(trainer.model(batch.x, batch.lengths), batch)
         changed = [name for name, buffer in trainer.model.named_buffers() if not torch.equal(buffer, before[name])]
         if changed:
-            trainer.model.load_state_dict(before, strict=False)
+            for name, buffer in trainer.model.named_buffers():  # those too that no state_dict has
+                buffer.copy_(before[name])
             raise CannotStack(f"training changes the buffer {changed[0]}")
         return loss
 
