@@ -131,7 +131,8 @@ def _check_replay(args: argparse.Namespace) -> None:
     kept = {"replay", "engine", "device", "threads", "checkpoint_seconds", "deterministic", "json", "data_dir"}
     kept |= {"results_dir"}  # which a replay leaves alone
     kept |= {"executor"} if args.executor == "inline" else set()  # as a replay runs
-    given = [name for name, value in vars(args).items() if name not in kept and value != parser().get_default(name)]
+    default = parser().get_default
+    given = [name for name, value in vars(args).items() if name not in kept and value != default(name)]
     if given:
         words = ", ".join("--" + {"sets": "set"}.get(name, name).replace("_", "-") for name in given)
         raise UsageError(f"--replay: the record says what to run: wanted nothing else, got {words}")
