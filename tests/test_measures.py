@@ -115,6 +115,21 @@ def test_evaluations_are_not_training_time_and_a_resumed_run_keeps_its_seconds(t
     assert again.seconds == made.seconds and again.resumed == 1
 
 
+@pytest.mark.parametrize(("module", "name"), [(train, "gradient_profile"), (train.checkpoints, "save")])
+def test_profiles_and_checkpoints_are_not_training_time(tmp_path, monkeypatch, module, name):
+    real, calls = getattr(module, name), []
+
+    def slow(*args, **options):
+        calls.append(time.sleep(0.3))
+        return real(*args, **options)
+
+    monkeypatch.setattr(module, name, slow)
+    made = trainer(tmp_path, epochs=2)
+    made.checkpoint_seconds = -1.0  # due after every step
+    made.fit()
+    assert calls and made.seconds["train"] < 0.3 * len(calls)
+
+
 def test_rates_of_groups_keep_their_ratio_after_a_drop():
     recipe = {"lr": 0.01, "optimizer": "rmsprop", "rmsprop_alpha": 0.9, "lr_drop_epoch": 2, "lr_drop_factor": 4.0}
     model = SequenceModel(build("exprnn", input_size=1, hidden_size=6, skew_lr_ratio=0.1), 2)

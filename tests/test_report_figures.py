@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from suite.report import style, wording
 from suite.report.entries import entry
@@ -170,3 +171,25 @@ def test_a_figure_made_for_a_page_has_its_own_ids_and_variables(section):
         assert "".join(target) in ids
     assert "var(--model-cornn, #0072b2)" in text and 'aria-label="a &#34;label&#34;"' in text
     assert "<image" not in text and "http://www.w3.org" in text
+
+
+def test_lines_are_means_and_bands_reach_from_the_lowest_to_the_highest_seed():
+    axes = Figure().add_subplot()
+    rows = np.array([[0.1, 0.5, 0.9], [0.2, 0.5, 0.6], [0.6, 0.2, 0.9]])
+    common.band(axes, np.arange(3.0), rows, LOOKS["cornn"], "-", "coRNN", 0)
+    (line,), (filled,) = axes.lines, axes.collections
+    assert line.get_ydata() == pytest.approx([0.3, 0.4, 0.8])
+    (outline,) = (path.vertices for path in filled.get_paths())
+    for x, low, high in ((0, 0.1, 0.6), (1, 0.2, 0.5), (2, 0.6, 0.9)):
+        at = outline[outline[:, 0] == x, 1]
+        assert (at.min(), at.max()) == pytest.approx((low, high))
+
+
+def test_learning_curves_are_the_validation_metric_of_the_records(monkeypatch):
+    made = [make.record(make.run("lstm", seed=seed)) for seed in range(2)]
+    drawn = []
+    monkeypatch.setattr(common, "band", lambda axes, x, rows, *rest: drawn.append((x, rows)))
+    learning.learning(sections(entries(*made))[0], LOOKS)
+    ((x, rows),) = drawn
+    assert x.tolist() == [row["epoch"] for row in made[0]["curve"]]
+    assert rows.tolist() == [[row["valid"] for row in record["curve"]] for record in made]

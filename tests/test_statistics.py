@@ -273,3 +273,17 @@ def test_censored_median(values):
     n = len(ordered)
     expected = ordered[n // 2] if n % 2 else (ordered[n // 2 - 1] + ordered[n // 2]) / 2
     assert got == (None if math.isinf(expected) else pytest.approx(expected))
+
+
+def test_a_drawn_test_is_never_certain():
+    """Forty equal differences: no drawn flip is as extreme, and the one that was observed counts."""
+    assert statistics.sign_flip_p([0.5] * 40) == pytest.approx(1 / (statistics.RESAMPLES + 1))
+
+
+def test_a_tie_is_no_evidence():
+    """Six differences can reach 5 %, five and a tie cannot."""
+    base, better = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    (six,) = pairs.compare({"a": scores(better), "b": scores(base)}, higher_is_better=True)
+    (five,) = pairs.compare({"a": scores([*better[:5], 0.6]), "b": scores(base)}, higher_is_better=True)
+    assert six.p == pytest.approx(2**-5) and six.verdict == "a better"
+    assert five.pairs == 6 and five.p is None and five.verdict == "too few seeds"

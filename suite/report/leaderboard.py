@@ -128,7 +128,7 @@ def columns(metric: str) -> list[Column]:
         Column("low", "95 % interval", "interval_text", note="Of the mean: Student's t below ten seeds, BCa from ten."),
         Column("finished", "seeds", "seeds_text", note="Finished runs; beside them diverged, failed ones.", wrap=True),
         Column("best", "best run", "best_text", note="The best single run: never the headline."),
-        Column("recipe", "recipe", left=True, note="Where the learning rate comes from: see Methods."),
+        Column("recipe", "recipe", left=True, wrap=True, note="Where the learning rate comes from: see Methods."),
         Column("hidden_size", "H", note="Hidden units."),
         Column("parameters", "parameters", "parameters_text", note="Trained, read-out counted, embedding not."),
         Column("epochs", "epochs", note="Epochs that the run was given."),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 import pytest
+import spacy
 import torch
 
 from tasks.contract import DataError
 from tasks.files import sha256
+from tasks.reviews import load as load_reviews
 from tasks.sources import SOURCES
+from tasks.text import tokenise
 from tests.protocol.files import (
     PER_FOLDER,
     all_batches,
@@ -24,12 +28,22 @@ def test_imdb_counts_the_training_words_and_keeps_their_case(make):
     assert counts[1] == 0 and counts[0] > 0  # nothing is stored as padding; rare words are unknown
 
 
+def test_imdb_vocabulary_is_of_the_training_reviews_alone(make, root):
+    """By hand: the words of the reviews trained on, by frequency, then by the alphabet."""
+    task = make("imdb", train_examples=10)  # fewer to train on: the vocabulary is of the whole split all the same
+    pieces = list(load_reviews(root / SOURCES["imdb"].files[0].path).pieces())
+    tokeniser = spacy.blank("en").tokenizer
+
+    def words(reviews):
+        counts = Counter(token.text for i in reviews for token in tokeniser(pieces[i].decode()))
+        return sorted(counts, key=lambda word: (-counts[word], word))[:12]
+
+    counted = make("imdb").indices["train"].tolist()
+    assert task.words[2:] == words(counted) and len(counted) == 42
+    assert words(counted) != words(range(60)) and words(counted) != words(range(len(pieces)))
+
+
 def test_imdb_words_are_those_of_spacys_tokeniser(root):
-    import spacy
-
-    from tasks.reviews import load as load_reviews
-    from tasks.text import tokenise
-
     reviews = load_reviews(root / SOURCES["imdb"].files[0].path)
     made = tokenise(reviews)
     words = made["words"].tobytes().decode().split("\0")

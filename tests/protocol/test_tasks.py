@@ -94,6 +94,7 @@ def test_the_first_test_examples_are_the_same_for_every_seed_and_no_sorted_head(
     first, second = (make("smnist", seed=seed, test_examples=20).indices["test"] for seed in (1, 2))
     assert torch.equal(first, second)
     assert not torch.equal(first, torch.arange(20) + TRAIN)
+    assert torch.equal(first, first.unique())  # in the file's order
 
 
 def test_the_bundled_digits_are_split_evenly_over_the_classes(tmp_path):
@@ -167,6 +168,17 @@ def test_har2_standardises_each_channel_by_the_training_part(make):
     assert part.mean(0).abs().max() < 1e-5 and (part.std(0, correction=0) - 1).abs().max() < 1e-5
     whole = task.signals[task.indices["test"]].double().flatten(0, 1)
     assert whole.mean(0).abs().max() > 1e-4  # the test part is scaled by the training part's figures
+
+
+def test_har2s_chance_is_the_test_accuracy_of_the_commoner_training_class(make):
+    task = make("har2")
+    task.labels[:TRAIN] = 1.0
+    task.labels[TRAIN:] = (torch.arange(TEST) % 4 == 0).float().unsqueeze(1)
+    assert task._chance() == pytest.approx(0.25)  # ones were commoner in training, zeros are in the test
+    train = make("har2")
+    guess = float(train.labels[train.indices["train"]].mean() > 0.5)
+    hits = [float(label) == guess for label in train.labels[TRAIN:]]
+    assert train.spec.chance == pytest.approx(sum(hits) / TEST)
 
 
 def test_har2_channels_are_body_acc_body_gyro_total_acc(root, make):
