@@ -15,6 +15,7 @@ from typing import Any
 
 from suite import cli
 from suite.errors import DONE, UsageError
+from suite.runs import is_set
 
 EPILOG = """examples:
   python -m suite.list
@@ -135,7 +136,7 @@ def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
     found = {"H": run["recipe"]["hidden_size"]}
     found |= {"track": run["track"]} if run["track"] != "paper" else {}
     found |= {"preset": record["where"]["preset"]} if record["where"]["preset"] else {}
-    hand = [key for key, text in sources.items() if str(text).startswith("set:") and key in run["recipe"]]
+    hand = [key for key, text in sources.items() if is_set(text) and key in run["recipe"]]
     return found | {key: run["recipe"][key] for key in sorted(hand) if key != "hidden_size"}
 
 

@@ -27,6 +27,11 @@ def seed_for(*words: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def is_set(source: object) -> bool:
+    """Whether a value's source says that it was set by hand."""
+    return str(source).partition(":")[0] == "set"
+
+
 @dataclass(frozen=True)
 class Budget:
     """How long a run may train.

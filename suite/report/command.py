@@ -8,6 +8,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from suite.report import wording
+from suite.runs import is_set
 
 
 def _value(value: Any) -> str:
@@ -48,8 +49,3 @@ def repeat(record: Mapping[str, Any], *, fixed: Container[str] = ()) -> str:
         words += ["--precision", run["precision"]]
     words += ["--device", run["device_kind"]]
     return shlex.join(words)
-
-
-def is_set(source: object) -> bool:
-    """Whether a value's source says that it was set by hand."""
-    return str(source).partition(":")[0] == "set"

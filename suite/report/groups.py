@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from suite.report import wording
-from suite.report.command import is_set
 from suite.report.entries import Entry
 from suite.report.statistics import Spread, describe
-from suite.runs import Run, canonical
+from suite.runs import Run, canonical, is_set
 
 # Recipe keys that may be set by hand without making it another recipe: compared on their own, or without effect.
 _HARMLESS = ("hidden_size", "epochs", "eval_batch_size", "test_every")

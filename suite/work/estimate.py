@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from suite.errors import DONE
 from suite.plan import Planned
 from suite.progress import short
+from suite.runs import is_set
 from suite.store import Store
 from suite.work import sizes
 from suite.work.costs import MACHINES, Estimate, Estimator
@@ -86,9 +87,7 @@ def settings(planned: Sequence[Planned]) -> list[str]:
     for one in groups.values():
         run = one.run
         values = {**run.recipe, "epochs": run.budget.epochs}
-        hand = [
-            key for key, text in one.sources.items() if text.startswith("set:") and key not in ("hidden_size", "epochs")
-        ]
+        hand = [key for key, text in one.sources.items() if is_set(text) and key not in ("hidden_size", "epochs")]
         words = [f"H={run.recipe['hidden_size']}", f"{run.budget.epochs} epoch{'s' if run.budget.epochs > 1 else ''}"]
         words += [f"{key}={values[key]} by hand" for key in sorted(hand)]
         text = f"  {run.model} {run.task}: {', '.join(words)}"

@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from suite.report import content, style, wording
-from suite.report.command import is_set
 from suite.report.entries import Array, Entry
 from suite.report.groups import Group, Section
 from suite.report.plots import common, learning
 from suite.report.plots.common import Plot
 from suite.report.style import Look
+from suite.runs import is_set
 
 _VARIED = ("epsilon", "gamma")
 _LENGTHS = (500, 2000, 5000)  # of the paper's figure 1
