@@ -193,3 +193,18 @@ def test_learning_curves_are_the_validation_metric_of_the_records(monkeypatch):
     ((x, rows),) = drawn
     assert x.tolist() == [row["epoch"] for row in made[0]["curve"]]
     assert rows.tolist() == [[row["valid"] for row in record["curve"]] for record in made]
+
+
+def test_the_words_below_a_constant_guess_stand_clear_of_the_axis():
+    """Where nobody gets below the guess, the guess's line would else lie on the axis."""
+    record = make.record(make.run("tanh", "adding"))
+    for row in record["curve"]:
+        row["valid"] = row["test"] = 0.168
+    record["curve"][0]["valid"] = 9.0
+    figure = Figure()
+    axes = figure.add_subplot()
+    axes.plot([1, 2], [9.0, 0.168])
+    (section,) = sections(entries(record))
+    common.metric_axis(axes, section, "validation")
+    low, high = axes.get_ylim()
+    assert math.log(section.chance / low) / math.log(high / low) == pytest.approx(0.12)

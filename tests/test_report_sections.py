@@ -203,6 +203,23 @@ def test_one_seed_has_no_rank_and_no_interval():
     assert {(row["rank_text"], row["interval_text"], row["sd_text"]) for row in rows} == {("–", "–", "–")}
 
 
+def test_a_recipe_set_by_hand_does_not_take_the_place_of_the_models_own():
+    """Though it is better on validation data; with more seeds it stands for the model."""
+    own = [make.record(make.run(seed=seed)) for seed in range(2)]
+    tried = [
+        make.record(make.run(seed=seed, recipe={"lr": 0.1}), sources={"lr": "set: on the command line"})
+        for seed in range(3)
+    ]
+    for record in tried:
+        record["metrics"]["valid"] = 0.999
+
+    def chosen(*records):
+        (section,) = sections(entries(*records))
+        return [group.run.recipe["lr"] for group in section.primaries]
+
+    assert chosen(*own, *tried[:2]) == [0.003] and chosen(*own, *tried) == [0.1]
+
+
 def test_a_newer_version_stands_for_a_model_whatever_its_seeds():
     old = [make.record(make.run(seed=s)) for s in range(3)]
     new = make.record(replace(make.run(), model_version=2))

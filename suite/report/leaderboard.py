@@ -183,7 +183,8 @@ def notes(section: Section) -> str:
         found.append(f"Diverged runs are left out of mean and interval, and count as {guess} in the rank.")
     if any(not group.primary for group in section.groups):
         found.append(
-            "Of several recipes of one model one is ranked: newest version, then most seeds, then best validation mean."
+            "Of several recipes of one model one is ranked: newest version, then most seeds, then not set by hand, then"
+            " best validation mean."
         )
     sizes = [float(group.entries[0].record["size"]["parameters"]) for group in section.groups]
     if section.track != "matched-params" and sizes and max(sizes) > 1.5 * min(sizes):

@@ -112,16 +112,17 @@ def _complete(section: Section) -> None:
 
 
 def representatives(groups: Sequence[Group], *, higher_is_better: bool) -> list[Group]:
-    """One group a model: the newest version, most seeds, then the best mean validation metric.
+    """One group a model: the newest version, most seeds, not set by hand, then the best mean validation metric.
 
-    Never the test metric: choosing by it would make the best of several recipes look like one.
+    Never the test metric: choosing by it would make the best of several recipes look like one. And a recipe that was
+    tried on the command line does not take the place of the model's own.
     """
     sign = 1.0 if higher_is_better else -1.0
 
     def preference(group: Group) -> tuple[Any, ...]:
         valid = group.mean("metrics", "valid")
         score = -np.inf if valid is None else sign * valid
-        return group.run.model_version, len(group.seeds), score, group.key
+        return group.run.model_version, len(group.seeds), not group.by_hand, score, group.key
 
     best: dict[str, Group] = {}
     for group in groups:

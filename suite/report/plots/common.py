@@ -19,6 +19,7 @@ from suite.report.groups import Group, Section
 from suite.report.style import Look
 
 MOST_LINES = 9  # more recipes than this stand in the tables alone
+_ROOM = 0.12  # of an axis' height, for a line of words
 _DASHES = ("-", "--", ":", "-.")
 _FILLS = {"-": "full", "--": "none", ":": "left", "-.": "bottom"}  # of the markers, which a point or one epoch shows
 
@@ -133,6 +134,8 @@ def metric_axis(axes: Axes, section: Section, word: str) -> None:
         axes.set_ylabel(f"{word} {wording.metric_unit(section.metric)}")
     if section.chance is not None:
         axes.axhline(section.chance, color=style.FAINT, linestyle=(0, (1, 2)), linewidth=1.4, zorder=1)
+        if not section.higher_is_better:
+            _make_room_below(axes, section.chance)
         axes.annotate(
             "constant guess",
             (1.0, section.chance),
@@ -144,6 +147,13 @@ def metric_axis(axes: Axes, section: Section, word: str) -> None:
             fontsize=10,
             color=style.FAINT,
         )
+
+
+def _make_room_below(axes: Axes, value: float) -> None:
+    """On a log axis: the lower limit so far down that words fit between the axis and ``value``."""
+    low, high = axes.get_ylim()
+    room = (high / value) ** (_ROOM / (1 - _ROOM))
+    axes.set_ylim(min(low, value / room), high)
 
 
 def whole_numbers(axes: Axes) -> None:
