@@ -208,3 +208,11 @@ def test_the_words_below_a_constant_guess_stand_clear_of_the_axis():
     common.metric_axis(axes, section, "validation")
     low, high = axes.get_ylim()
     assert math.log(section.chance / low) / math.log(high / low) == pytest.approx(0.12)
+
+
+def test_titles_of_narrow_panels_are_broken_into_lines():
+    options = {"split": "random", "validation_fraction": 0.01}
+    made = [make.record(make.run("cornn", "har2", options=options | {"validation_fraction": v})) for v in (0.01, 0.2)]
+    titles = [paper._panel_title(section, 5) for section in sections(entries(*made))]
+    assert [title.splitlines()[0] for title in titles] == ["har2", "har2"] and titles[0] != titles[1]
+    assert all(title.endswith("n=5") and max(map(len, title.splitlines())) <= 34 for title in titles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -130,15 +131,16 @@ def assumption(sections: Sequence[Section]) -> Plot | None:
             if group.run.model == "cornn" and section.track == "paper" and not by_hand:
                 entries = [entry for entry in group.entries if "eta" in entry.diagnostics]
                 if entries:
-                    found.append((section, entries))
+                    found.append((_panel_title(section, len(entries)), entries))
     if not found:
         return None
     columns = min(3, len(found))
     rows = -(-len(found) // columns)
+    lines = max(title.count("\n") + 1 for title, _ in found)
     figure, panels = style.canvas(
-        rows, columns, width=3.0 * columns + 0.6, height=2.8 * rows + 0.3, left=0.6, between=0.5, titles=2
+        rows, columns, width=3.0 * columns + 0.6, height=2.8 * rows + 0.3, left=0.6, between=0.5, titles=lines
     )
-    for axes, (section, entries) in zip(panels, found):
+    for axes, (title, entries) in zip(panels, found):
         for name, label, look in (
             ("eta", "η (γ = ε = 1)", style.LOOKS["cornn"]),
             ("eta_general", "η with the task's γ and ε", style.LOOKS["exprnn"]),
@@ -148,7 +150,7 @@ def assumption(sections: Sequence[Section]) -> Plot | None:
         axes.axhline(
             float(entries[0].diagnostics["dt_r"][0]), color=style.INK, linestyle="--", linewidth=1.3, label="√Δt"
         )
-        axes.set_title(section.name.replace(" (", "\n(", 1) + f", n={len(entries)}", fontsize=9.5)
+        axes.set_title(title, fontsize=9.5)
         common.whole_numbers(axes)
         axes.set_ylim(bottom=0)
     for axes in panels[len(found) :]:
@@ -165,6 +167,13 @@ def assumption(sections: Sequence[Section]) -> Plot | None:
         " η is max(Δt(1+‖W‖∞), Δt‖Z‖∞)/(1+Δt); the second line has γ and ε in place of 1. Mean over seeds (n),"
         " band: one standard deviation. Published as figure 3 of the coRNN paper.",
     )
+
+
+def _panel_title(section: Section, runs: int) -> str:
+    """Task, variant and number of runs, in lines that fit a panel."""
+    task, _, variant = section.name.partition(" ")
+    words = f"{variant}, n={runs}" if variant else f"n={runs}"
+    return "\n".join([task, *textwrap.wrap(words, width=34)])
 
 
 def _diagnostic(name: str) -> Callable[[Entry], Array]:
