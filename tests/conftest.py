@@ -28,6 +28,9 @@ def project() -> Path:
 
 
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if "slow" in item.keywords and "timeout" not in item.keywords:
+            item.add_marker(pytest.mark.timeout(1800))  # minutes on a quiet machine
     data = os.environ.get("RNNBENCH_DATA")
     if data and Path(data).is_dir():
         return

@@ -17,6 +17,7 @@ from models.scan.buffers import empty
 from models.scan.cell import Cell, record_profile, rows, width
 from models.scan.function import Gradients, Needs
 
+_FEW = 8  # rows a thread: MKL on an EPYC does so up to 3 rows on one thread and up to 11 on two
 ROWS = 800  # rows of (time x batch) a chunk: fewer, larger products; beyond this nothing is gained
 
 
@@ -45,8 +46,10 @@ def _project(x: Tensor, V: Tensor | None, b: Tensor | None, out: Tensor) -> None
 
 def _product_(out: Tensor, left: Tensor, right: Tensor, *, beta: int) -> None:
     """``out = beta * out + left @ right`` in place, with or without a seed axis; beta 0 ignores what out held."""
-    if beta and out.shape[-2] == 1:
-        out += left @ right  # BLAS adds a vector's terms to out one by one: seven times the rounding error of the sum
+    if beta and out.shape[-2] < _FEW * torch.get_num_threads():
+        out += (
+            left @ right
+        )  # BLAS adds every term of few rows to out by itself: ten times the rounding error
     elif out.dim() == 2:
         out.addmm_(left, right, beta=beta)
     else:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models import MODELS, build
-from models.scan import buffers, engines, native
+from models.scan import buffers, engines, fused, native
 from models.scan.cell import ScanError, scan
 from tests.engines.conftest import ENGINES
 from tests.oracles import gates
@@ -135,3 +135,19 @@ def test_mixed_dtypes_are_refused_by_native():
     tensors = {**problem.tensors, "W": problem.tensors["W"].double()}
     with pytest.raises(ScanError, match="W: wanted float32 on cpu"):
         scan(problem.cell, *tensors.values(), engine="native")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("seeds", [(), (2,)])
+def test_small_terms_are_summed_before_they_are_added_to_a_large_one(threads, seeds):
+    """As in the gradient along a long run, at every number of rows."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    right = torch.randn(*seeds, 128, 128) / 128**0.5
+    worst = 0.0
+    for n in range(1, 65):
+        out, left = torch.randn(*seeds, n, 128), 0.01 * torch.randn(*seeds, n, 128)
+        want = out.double() + left.double() @ right.double()
+        fused._product_(out, left, right, beta=1)
+        worst = max(worst, gates.error(out, want))
+    assert worst < 6e-8  # float32's unit roundoff
