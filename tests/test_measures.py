@@ -127,7 +127,7 @@ def test_profiles_and_checkpoints_are_not_training_time(tmp_path, monkeypatch, m
     made = trainer(tmp_path, epochs=2)
     made.checkpoint_seconds = -1.0  # due after every step
     made.fit()
-    assert calls and made.seconds["train"] < 0.3 * len(calls)
+    assert calls and made.seconds["train"] < 0.3 * len(calls) / 2
 
 
 def test_rates_of_groups_keep_their_ratio_after_a_drop():
