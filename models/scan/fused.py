@@ -46,7 +46,7 @@ def _project(x: Tensor, V: Tensor | None, b: Tensor | None, out: Tensor) -> None
 
 def _product_(out: Tensor, left: Tensor, right: Tensor, *, beta: int) -> None:
     """``out = beta * out + left @ right`` in place, with or without a seed axis; beta 0 ignores what out held."""
-    if beta and out.shape[-2] < _FEW * torch.get_num_threads():
+    if beta and out.is_cpu and out.shape[-2] < _FEW * torch.get_num_threads():
         out += left @ right  # BLAS adds every term of few rows to out by itself: ten times the rounding error
     elif out.dim() == 2:
         out.addmm_(left, right, beta=beta)
