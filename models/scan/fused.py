@@ -17,7 +17,7 @@ from models.scan.buffers import empty
 from models.scan.cell import Cell, record_profile, rows, width
 from models.scan.function import Gradients, Needs
 
-_FEW = 8  # rows a thread: MKL on an EPYC does so up to 3 rows on one thread and up to 11 on two
+_FEW = 8  # rows a thread, below which a product is summed apart: see `_product_`
 ROWS = 800  # rows of (time x batch) a chunk: fewer, larger products; beyond this nothing is gained
 
 
@@ -47,7 +47,9 @@ def _project(x: Tensor, V: Tensor | None, b: Tensor | None, out: Tensor) -> None
 def _product_(out: Tensor, left: Tensor, right: Tensor, *, beta: int) -> None:
     """``out = beta * out + left @ right`` in place, with or without a seed axis; beta 0 ignores what out held."""
     if beta and out.is_cpu and out.shape[-2] < _FEW * torch.get_num_threads():
-        out += left @ right  # BLAS adds every term of few rows to out by itself: ten times the rounding error
+        # In place, BLAS adds every term of few rows to out by itself, at ten times the rounding error: MKL on an EPYC
+        # up to 3 rows on one thread, 11 on two.
+        out += left @ right
     elif out.dim() == 2:
         out.addmm_(left, right, beta=beta)
     else:

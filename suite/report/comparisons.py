@@ -50,14 +50,14 @@ def pairs_table(section: Section) -> Table | None:
         name=f"pairs-{section.slug}",
         title=f"Pairs of models: {heading(section)}",
         columns=[
-            Column("a", "A", left=True),
-            Column("b", "B", left=True),
+            Column("a", "A", left=True, wrap=True),
+            Column("b", "B", left=True, wrap=True),
             Column("pairs", "pairs", note="Shared seeds that both finished."),
             Column("difference", f"A − B ({unit})", "difference_text", note="Mean paired difference."),
             Column("low", "95 % interval", "interval_text", note="Of the mean paired difference."),
             Column("improvement", "P(A better)", "improvement_text", note="Over all pairs of runs on shared seeds."),
             Column("p", "p (Holm)", "p_text", note="Sign-flip test, corrected over this table; only where n allows."),
-            Column("verdict", "verdict", left=True),
+            Column("verdict", "verdict", left=True, wrap=True),
         ],
         rows=rows,
         note="p and a verdict stand only where the number of seeds lets a sign-flip test reach 5 % after Holm's"
