@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite import cli
-from suite.errors import DONE, REGRESSION, UsageError
+from suite.errors import DONE, REGRESSION, SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
     from suite.benchmark.session import Wanted
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 _EPILOG = """\
 engines: loop (as published coRNN code writes it), torch (torch.nn.LSTM, RNN),
 reference, fused, native, triton, graph. The table's last column is the ratio of
-medians, loop over engine. --gate compares ratios, never seconds, with the
-baseline that --save-baseline stored for this processor; one thread alone. An
-engine of the baseline that no longer runs here is a regression.
-exit codes: 0 measured, 2 usage, 3 regression, 5 cannot write.
+medians, loop over engine. With --precision float32,tf32 --seeds 1,16 there is
+a triton-tf32 too, and a triton-tf32-x16: 16 seeds in one step, whose ratio is
+over 16 steps of the loop (always float32). --gate compares ratios, never
+seconds, with the baseline that --save-baseline stored for this processor; one
+thread alone. An engine of the baseline that no longer runs here is a regression.
+exit codes: 0 measured, 1 something was not timed (its engines differ, or memory
+ran out), 2 usage, 3 regression, 5 cannot write.
 """
 ALWAYS = ("psmnist", "har2")  # every model is measured at these; coRNN at every shape
+MOST_SEEDS = 1024
 TOLERANCE = 0.2  # two shared cores are noisy: a ratio may be this much below its baseline, measured twice
 
 
@@ -38,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--engines", metavar="A,B", help="default: every one that runs here, but for reference and graph")
     what.add_argument("--threads", metavar="1,2", default="1,2", help="numbers of threads on a CPU, default 1,2")
     what.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default), cuda, cuda:1")
+    what.add_argument("--precision", metavar="A,B", default="float32", help="float32 (default), tf32, bf16")
+    what.add_argument("--seeds", metavar="1,16", default="1", help="numbers of seeds side by side, default 1")
     what.add_argument("--overhead", action="store_true", help="measure the runner's own share of a step as well")
     how = p.add_argument_group("how")
     how.add_argument("--seconds", type=cli.seconds, default=20.0, metavar="S", help="a shape, model and thread count")
@@ -65,13 +71,13 @@ def _known(text: str, option: str, known: tuple[str, ...]) -> tuple[str, ...]:
     return found
 
 
-def _threads(text: str) -> tuple[int, ...]:
+def _numbers(text: str, option: str, most: int) -> tuple[int, ...]:
     try:
         found = tuple(dict.fromkeys(int(word) for word in text.split(",")))
     except ValueError:
         found = ()
-    if not found or not 1 <= min(found) <= max(found) <= cli.MOST_THREADS:
-        raise UsageError(f"--threads: wanted whole numbers from 1 to {cli.MOST_THREADS}, got {text!r}")
+    if not found or not 1 <= min(found) <= max(found) <= most:
+        raise UsageError(f"{option}: wanted whole numbers from 1 to {most}, got {text!r}")
     return found
 
 
@@ -84,9 +90,10 @@ def wanted(args: argparse.Namespace) -> Wanted:
     import torch
 
     from models import MODELS
-    from suite.benchmark.contenders import ORDER
+    from suite.benchmark.contenders import CLOSE, LOOP, ORDER, Contender
     from suite.benchmark.session import Wanted
     from suite.benchmark.shapes import SHAPES
+    from suite.work import launch
 
     quick = args.quick
     models = _known(args.models, "--models", tuple(MODELS)) if args.models else ("cornn", "lstm") if quick else None
@@ -95,24 +102,30 @@ def wanted(args: argparse.Namespace) -> Wanted:
     engines = _known(args.engines, "--engines", ORDER) if args.engines else default
     if not 0 <= args.tolerance < 1:
         raise UsageError(f"--tolerance: wanted a fraction in [0, 1), got {args.tolerance}")
-    try:
-        device = torch.device(args.device)
-    except RuntimeError as error:
-        raise UsageError(f"--device: wanted cpu, cuda or cuda:N, got {args.device!r}") from error
-    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_available()):
-        raise UsageError(f"--device: {args.device} is not at hand here")
+    device = torch.device(launch.devices(args.device)[0])
+    precisions = _known(args.precision, "--precision", tuple(CLOSE))
+    seeds = _numbers(args.seeds, "--seeds", MOST_SEEDS)
     pairs = tuple(
         (SHAPES[s], m)
         for s in shapes or SHAPES
         for m in models or MODELS
         if m == "cornn" or models is not None or shapes is not None or s in ALWAYS
     )
-    threads = (1,) if (quick or args.clock == "cpu") and args.threads == "1,2" else _threads(args.threads)
+    threads = (
+        (1,)
+        if (quick or args.clock == "cpu") and args.threads == "1,2"
+        else (_numbers(args.threads, "--threads", cli.MOST_THREADS))
+    )
     if args.clock == "cpu" and (threads != (1,) or device.type != "cpu"):
         raise UsageError("--clock cpu: processor time compares steps of one thread on a cpu: add --threads 1")
     seconds = min(2.0, args.seconds) if quick else args.seconds
-    ordered = tuple(e for e in ORDER if e in engines)
-    return Wanted(pairs, ordered, threads, device, seconds, 3 if quick else 5, args.clock)
+    contenders = [Contender(LOOP)] if LOOP in engines else []
+    contenders += [
+        Contender(engine, precision, many)
+        for engine in ORDER if engine in engines and engine != LOOP
+        for precision in precisions for many in seeds
+    ]  # fmt: skip
+    return Wanted(pairs, tuple(contenders), threads, device, seconds, 3 if quick else 5, args.clock)
 
 
 def _machine(device: Any) -> dict[str, Any]:
@@ -154,7 +167,7 @@ def _gate(rows: list[dict[str, Any]], baseline: Path, args: argparse.Namespace, 
     from suite.benchmark import session, table
 
     stored = _read(baseline)["rows"]
-    lost = table.missing(rows, stored, pairs=[(s.name, m) for s, m in asked.pairs], engines=asked.engines)
+    lost = table.missing(rows, stored, pairs=[(s.name, m) for s, m in asked.pairs], engines=asked.names)
     if not lost and not table.compared(rows, stored):
         raise UsageError(f"--gate: {baseline} has no ratio for what was measured (one thread, with the loop)")
     fallen = table.regressions(rows, stored, tolerance=args.tolerance)
@@ -210,17 +223,17 @@ def _check_baseline(baseline: Path, args: argparse.Namespace, asked: Wanted) -> 
     kept = [
         row
         for row in stored["rows"]
-        if row["engine"] in asked.engines and (row["shape"], row["model"]) in pairs and row["threads"] in asked.threads
+        if row["engine"] in asked.names and (row["shape"], row["model"]) in pairs and row["threads"] in asked.threads
     ]
     gone = sum(row["engine"] != "runner" for row in stored["rows"]) - len(kept)
     if args.save_baseline and gone:
         raise UsageError(f"--save-baseline: {baseline} has {gone} rows that this would not measure: remove it first")
 
 
-def _measured(args: argparse.Namespace, asked: Wanted) -> Iterator[dict[str, Any]]:
+def _measured(args: argparse.Namespace, asked: Wanted, wrong: list[str]) -> Iterator[dict[str, Any]]:
     from suite.benchmark import session
 
-    yield from session.measure(asked, _say)
+    yield from session.measure(asked, _say, wrong)
     if args.overhead:
         from suite.benchmark.overhead import overhead_row
 
@@ -238,9 +251,9 @@ def _run(args: argparse.Namespace) -> int:
     date, rows = provenance.now(), list[dict[str, Any]]()
     command = " ".join(("python -m suite.speed", *args.argv))
     content = {"schema": 1, "date": date, "machine": machine, "command": command, "clock": args.clock, "rows": rows}
-    path = folder / f"{_slug(machine)}-{re.sub('[^0-9]', '', date)}.json"
+    path, wrong = folder / f"{_slug(machine)}-{re.sub('[^0-9]', '', date)}.json", list[str]()
     try:
-        for row in _measured(args, asked):
+        for row in _measured(args, asked, wrong):
             rows.append(row)
             _store(path, content)  # at every row: nothing measured is lost, whatever ends this
             if args.json:
@@ -248,12 +261,13 @@ def _run(args: argparse.Namespace) -> int:
     finally:
         if rows:
             _say(f"stored {path}")
-    if not rows:
+    if not rows and not wrong:
         raise UsageError("nothing was measured: none of these engines runs these models here")
     if not args.json:
         for line in table.lines(rows):
             print(line)
     code = _gate(rows, baseline, args, asked) if args.gate else DONE
+    code = code or (SOME_FAILED if wrong else DONE)
     if args.save_baseline and code == DONE:
         if baseline.is_file() and (gone := table.unmeasured(_read(baseline)["rows"], rows)):
             raise UsageError(f"--save-baseline: {baseline} has {gone} rows that were not measured now: remove it first")

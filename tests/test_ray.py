@@ -121,16 +121,21 @@ def find(cluster) -> None:
 
 def test_the_same_records_as_inline_with_a_node_lost_in_mid_grid(zygote, cluster, grid, tmp_path):
     runs, wanted = grid
-    driver = start(zygote, cluster, argv(runs, tmp_path / "r", executor="ray"), tmp_path)
-    driver.until(lambda: len(in_work(tmp_path)) >= 2, timeout=90)
-    lose(cluster)
-    assert driver.wait(120) == 0, driver.err.read_text()
-    find(cluster)
-    said = driver.err.read_text()
-    assert "its worker died (its node is gone): trying again" in said
-    assert_complete(tmp_path / "r", runs, wanted)
-    assert sum(record["where"]["resumed"] for record in Store(tmp_path / "r").records()) >= 1
-    assert {record["where"]["commit"] for record in Store(tmp_path / "r").records()} != {None}
+    for number in range(3):  # on a busy machine the lost node may just have begun a run that has no checkpoint yet
+        place = tmp_path / str(number)
+        driver = start(zygote, cluster, argv(runs, place / "r", executor="ray"), place)
+        driver.until(lambda place=place: len(in_work(place)) >= 2, timeout=90)
+        lose(cluster)
+        assert driver.wait(120) == 0, driver.err.read_text()
+        find(cluster)
+        said = driver.err.read_text()
+        assert "its worker died (its node is gone): trying again" in said
+        assert_complete(place / "r", runs, wanted)
+        found = list(Store(place / "r").records())
+        assert {record["where"]["commit"] for record in found} != {None}
+        if sum(record["where"]["resumed"] for record in found) >= 1:
+            return
+    pytest.fail("in three grids no run went on from its checkpoint")
 
 
 @pytest.mark.slow

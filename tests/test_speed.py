@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch
 from models import MODELS
 from suite import speed
 from suite.benchmark import contenders, overhead, session, table
-from suite.benchmark.contenders import LOOP, Step
+from suite.benchmark.contenders import LOOP, Contender, Step
 from suite.benchmark.shapes import SHAPES, Shape, batch
 from suite.benchmark.timing import Timing, interleaved
 from suite.report import inputs
@@ -24,8 +25,6 @@ TINY = Shape("tiny", "psmnist", 6, 4, 2, 5, 3, "classes")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("model", MODELS)
 def test_all_contenders_compute_the_same(model, shape):
-    from dataclasses import replace
-
     short = replace(SHAPES[shape], T=5, B=3, H=8)
     engines = [LOOP, "reference", "fused"] + (["torch"] if model in ("lstm", "tanh") else [])
     steps = {engine: Step(model, engine, short, CPU) for engine in engines}
@@ -44,7 +43,7 @@ def test_all_contenders_compute_the_same(model, shape):
 def test_what_differs_is_not_timed():
     steps = {engine: Step("cornn", engine, TINY, CPU) for engine in (LOOP, "fused")}
     steps["fused"].model.recurrence.dt = 0.3
-    with pytest.raises(RuntimeError, match="they do not compute the same"):
+    with pytest.raises(contenders.Unequal, match="they do not compute the same"):
         contenders.check_equal(steps)
 
 
@@ -59,7 +58,7 @@ def test_a_wrong_backward_is_not_timed(monkeypatch, damage):
             damage(self.model.recurrence.i2h.weight.grad)
 
     monkeypatch.setattr(Step, "backward", damaged)
-    with pytest.raises(RuntimeError, match=r"fused's gradient lies .* from that of loop"):
+    with pytest.raises(contenders.Unequal, match=r"fused's gradient lies .* from that of loop"):
         contenders.check_equal(steps)
 
 
@@ -86,9 +85,92 @@ def test_quartiles():
     assert Timing.of([0.002]) == Timing(2.0, 2.0, 2.0, 1)
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("model", MODELS)
+def test_seeds_side_by_side_are_compared_and_timed(model, seeds):
+    """The first seed of several has the loss and gradients of the one that is alone; others have weights of theirs."""
+    short = replace(SHAPES["imdb"], T=5, B=3, H=8)
+    wanted = [Contender(LOOP), Contender("fused", seeds=seeds), Contender("reference", seeds=seeds)]
+    steps = {one.name: one.step(model, short, CPU) for one in wanted}
+    assert list(steps) == ["loop", *(["fused-x2", "reference-x2"] if seeds == 2 else ["fused", "reference"])]
+    contenders.check_equal(steps)
+    if seeds == 2:
+        first, second = steps["fused-x2"].losses().tolist()
+        assert abs(first - second) > 1e-6
+        before = {k: v.detach().clone() for k, v in steps["fused-x2"].stacked.items()}
+        steps["fused-x2"]()
+        assert any(not torch.equal(v[1], before[k][1]) for k, v in steps["fused-x2"].stacked.items())
+
+
+def test_a_wrong_gradient_of_several_seeds_is_not_timed(monkeypatch):
+    steps = {one.name: one.step("cornn", TINY, CPU) for one in (Contender(LOOP), Contender("fused", seeds=3))}
+    gradients = contenders.SideBySideStep.gradients
+    monkeypatch.setattr(
+        contenders.SideBySideStep, "gradients", lambda self: {k: 1.1 * g for k, g in gradients(self).items()}
+    )
+    with pytest.raises(contenders.Unequal, match=r"fused-x3's gradient lies"):
+        contenders.check_equal(steps)
+
+
+@pytest.mark.parametrize(("precision", "length"), [("float32", 20), ("tf32", 16), ("bf16", 16)])
+def test_rounded_operands_are_compared_over_the_first_steps(precision, length):
+    """No engine rounds on a CPU: a contender that says it does stands in, and what it was asked for is looked at."""
+    long, asked = replace(TINY, T=20), []
+    steps = {one.name: one.step("cornn", long, CPU) for one in (Contender(LOOP), Contender("fused"))}
+    steps["fused"].precision = precision
+    tried = Step.tried
+
+    def watched(self, n):
+        asked.append((self.engine, n))
+        return tried(self, n)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Step, "tried", watched)
+        contenders.check_equal(steps)
+        assert ("fused", length) in asked and ("loop", length) in asked
+        patch.setattr(steps["fused"].model.recurrence, "dt", 0.8)
+        with pytest.raises(contenders.Unequal):
+            contenders.check_equal(steps)
+
+
+def test_a_ratio_of_several_seeds_is_over_as_many_steps_of_the_loop():
+    step, loop = Timing(20.0, 19.0, 21.0, 7), Timing(40.0, 39.0, 41.0, 7)
+    row = session.row(SHAPES["psmnist"], "cornn", Contender("triton", "tf32", 16), 1, step, loop, None)
+    assert (row["engine"], row["precision"], row["seeds"]) == ("triton-tf32-x16", "tf32", 16)
+    assert row["ratio_to_loop"] == 32.0
+
+
+def test_what_cannot_be_timed_is_told_and_the_rest_goes_on(tmp_path, monkeypatch, capsys):
+    check = contenders.check_equal
+
+    def failing(steps):
+        if steps["loop"].shape.name == "har2":
+            raise torch.OutOfMemoryError("CUDA out of memory\nmore lines")
+        check(steps)
+
+    monkeypatch.setattr(contenders, "check_equal", failing)
+    two = [word.replace("har2", "har2,adding") for word in SMALL]
+    assert speed.main([*two, "--results-dir", str(tmp_path)]) == 1
+    seen = capsys.readouterr()
+    assert "not timed: har2 tanh: CUDA out of memory\n" in seen.err and "adding" in seen.out
+    assert speed.main([*SMALL, "--results-dir", str(tmp_path)]) == 1
+
+
+def test_precisions_and_seeds_are_contenders_of_their_own(tmp_path, capsys):
+    options = [*SMALL, "--results-dir", str(tmp_path), "--precision", "float32,tf32", "--seeds", "1,2"]
+    assert speed.main(options) == 0
+    seen = capsys.readouterr()
+    assert "left out: har2 tanh fused-tf32: precision tf32 is for the triton engine alone" in seen.err
+    (path,) = (tmp_path / "speed").glob("*.json")
+    assert [row["engine"] for row in json.loads(path.read_text())["rows"]] == ["loop", "fused", "fused-x2"]
+    warnings: list[str] = []
+    ((_, values),) = inputs.read(tmp_path / "speed", inputs.speed, warnings.append)
+    assert not warnings and len(values["rows"]) == 3
+
+
 def rows(**ratios) -> list[table.Row]:
     step = Timing(10.0, 9.0, 12.5, 7)
-    out = [session.row(SHAPES["psmnist-256"], "antisymmetric-gated", e, 1, step, step, step) for e in ratios]
+    out = [session.row(SHAPES["psmnist-256"], "antisymmetric-gated", Contender(e), 1, step, step, step) for e in ratios]
     return [{**row, "ratio_to_loop": ratio} for row, ratio in zip(out, ratios.values())]
 
 
@@ -224,7 +306,10 @@ def test_the_runners_share_is_measured_where_losses_are_read_seldom(monkeypatch)
         (["--models", "cornnn"], "did you mean cornn"),
         (["--engines", "natve"], "did you mean native"),
         (["--threads", "0"], "--threads: wanted whole numbers from 1 to 4096"),
-        (["--device", "tpu"], "--device"),
+        (["--device", "tpu"], "--device: wanted auto, cpu, cuda or cuda:N, got 'tpu'"),
+        (["--device", "cuda:x"], "--device: wanted auto, cpu, cuda or cuda:N, got 'cuda:x'"),
+        (["--precision", "tf23"], "did you mean tf32"),
+        (["--seeds", "0"], "--seeds: wanted whole numbers from 1 to 1024"),
         (["--clock", "cpu", "--threads", "2"], "--clock cpu: processor time"),
         (["--tolerance", "2"], r"--tolerance: wanted a fraction"),
         (["--engines", "torch", "--models", "cornn", "--shapes", "har2"], "nothing was measured"),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.func import functional_call, vmap
 
 from models import MODELS, build
 from models.classifier import SequenceModel
@@ -17,9 +18,47 @@ from models.scan.cell import width
 from models.scan.fused import ROWS
 from suite.benchmark import loops, shapes
 from suite.benchmark.shapes import Shape
+from suite.work.tf32 import allow_in_cudnn
 
 LOOP = "loop"
 ORDER = (LOOP, "torch", "reference", "fused", "native", "triton", "graph")
+# How far a contender may lie from the first one: of the loss, and of a parameter's gradient in the Euclidean norm. A
+# wrong kernel lies further; how exact an engine is, tests say. Other rounding of float32 does less: 3e-5 at most at the
+# shapes here, and 3e-3 in expRNN over 784 steps, where a unit on the other side of modrelu's threshold jumps. Operands
+# rounded to tf32 and bf16 are compared over the first FIRST steps: there they change the loss by 2e-3 and 1e-2 at most,
+# a gradient by 0.07 and 0.11 (expRNN again), measured with the plain loop and rounded operands; over all steps they
+# make another function of expRNN (its gradient is 0.3 and 1.1 away at psMNIST's shape).
+CLOSE = {"float32": (1e-3, 5e-2), "tf32": (1e-2, 0.2), "bf16": (5e-2, 0.3)}
+FIRST = 16
+
+
+class Unequal(Exception):
+    """Two contenders that do not compute the same, named in the message."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An engine, the precision of its products, and how many seeds it trains in one step."""
+
+    engine: str
+    precision: str = "float32"
+    seeds: int = 1
+
+    @property
+    def name(self) -> str:
+        """``triton``, ``triton-tf32``, ``triton-tf32-x16``: what tables call it."""
+        words = [self.engine, "" if self.precision == "float32" else self.precision]
+        return "-".join(word for word in (*words, f"x{self.seeds}" if self.seeds > 1 else "") if word)
+
+    def step(self, model_name: str, shape: Shape, device: torch.device) -> Step:
+        """Its training step.
+
+        Raises:
+            EngineError: it cannot run this model here.
+        """
+        if self.seeds > 1:
+            return SideBySideStep(model_name, self.engine, shape, device, precision=self.precision, seeds=self.seeds)
+        return Step(model_name, self.engine, shape, device, precision=self.precision)
 
 
 class Step:
@@ -30,27 +69,39 @@ class Step:
         engine: an engine's name, or ``loop``.
         shape: the sizes.
         device: where.
+        precision: of the products; the plain loop has float32 alone.
+        seed: of weights and batch.
 
     Raises:
         EngineError: the engine cannot run this model here.
     """
 
-    def __init__(self, model_name: str, engine: str, shape: Shape, device: torch.device) -> None:
-        self.shape, self.device, self.engine = shape, device, engine
-        torch.manual_seed(0)
+    def __init__(
+        self, model_name: str, engine: str, shape: Shape, device: torch.device,
+        *, precision: str = "float32", seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.shape, self.device, self.engine, self.precision = shape, device, engine, precision
+        torch.manual_seed(seed)
         options = shape.cornn if model_name == "cornn" else {}
         stated = "reference" if engine == LOOP else engine
         model = build(model_name, input_size=shape.I, hidden_size=shape.H, engine=stated, **options)
+        model.precision = precision
         if engine != LOOP:
             model.engine_for(device, torch.float32)
         recurrence: Any = loops.Loop(model) if engine == LOOP else model
         self.model = SequenceModel(recurrence, shape.O).to(device)
-        self.x, self.y = shapes.batch(shape, device)
+        self.x, self.y = shapes.batch(shape, device, seed)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-5, fused=True)
 
     def forward(self) -> Tensor:
         """The loss."""
+        self._cudnn()
         return shapes.loss(self.shape, self.model(self.x), self.y)
+
+    def _cudnn(self) -> None:
+        """Let cuDNN multiply as exactly as the precision says: contenders of several are timed in turn."""
+        if self.device.type == "cuda" and self.engine == "torch":
+            allow_in_cudnn(self.precision != "float32")
 
     def forward_only(self) -> Tensor:
         """The loss without gradients, as in an evaluation."""
@@ -61,7 +112,41 @@ class Step:
         """Gradients of the parameters, and of the input where the shape says so."""
         self.x.grad = None
         self.optimizer.zero_grad(set_to_none=True)
+        self._cudnn()
         loss.backward()
+
+    def own_loss(self) -> float:
+        """The loss as a number, without gradients."""
+        return float(self.forward_only())
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the weights, by the name they have without the loop around the model."""
+        return {_plain(name): value.detach().clone() for name, value in self.model.named_parameters()}
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Take these weights."""
+        with torch.no_grad():
+            for name, value in self.model.named_parameters():
+                value.copy_(weights[_plain(name)])
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Copies of the gradients, after a backward."""
+        return {
+            _plain(name): value.grad.detach().clone()
+            for name, value in self.model.named_parameters()
+            if value.grad is not None
+        }
+
+    def tried(self, length: int) -> tuple[float, dict[str, Tensor]]:
+        """Loss and gradients of the first seed over the first time steps."""
+        whole = self.x
+        self.x = whole.detach()[..., :length, :].clone().requires_grad_(whole.requires_grad)
+        try:
+            loss = self.own_loss()
+            self.backward(self.forward())
+            return loss, self.gradients()
+        finally:
+            self.x = whole
 
     def __call__(self) -> Tensor:
         """A whole step; returns the loss, at which nothing has looked yet: on a GPU the work may be still to do."""
@@ -71,17 +156,69 @@ class Step:
         return loss.detach()
 
 
-def why_not(model_name: str, engine: str, shape: Shape, device: torch.device) -> str | None:
-    """Why a contender cannot run here, or None."""
-    if engine == LOOP:
-        return None
-    try:
-        options = shape.cornn if model_name == "cornn" else {}
-        model = build(model_name, input_size=shape.I, hidden_size=shape.H, engine=engine, **options)
-        model.engine_for(device, torch.float32)
-    except engines.EngineError as error:
-        return str(error)
-    return None
+class SideBySideStep(Step):
+    """One training step of several seeds at once, as the runner makes it with ``--seeds-per-run``.
+
+    Raises:
+        EngineError: the engine cannot run this model here, or vmap refuses it.
+    """
+
+    def __init__(
+        self, model_name: str, engine: str, shape: Shape, device: torch.device,
+        *, precision: str = "float32", seeds: int,
+    ) -> None:  # fmt: skip
+        super().__init__(model_name, engine, shape, device, precision=precision)
+        others = [
+            Step(model_name, engine, shape, device, precision=precision, seed=seed).model for seed in range(1, seeds)
+        ]
+        named = [dict(model.named_parameters()) for model in (self.model, *others)]
+        self.stacked = {
+            name: torch.stack([parameters[name].detach() for parameters in named]).requires_grad_() for name in named[0]
+        }
+        batches = [shapes.batch(shape, device, seed) for seed in range(seeds)]
+        self.x = torch.stack([x.detach() for x, _ in batches]).requires_grad_(shape.input_gradient)
+        self.y = torch.stack([y for _, y in batches])
+        self.optimizer = torch.optim.Adam(list(self.stacked.values()), lr=1e-5, fused=True)
+        try:
+            self.forward_only()
+        except Exception as error:  # of many kinds: torch's, an engine's
+            raise engines.EngineError(f"{seeds} seeds side by side: {str(error).splitlines()[0][:120]}") from error
+
+    def losses(self) -> Tensor:
+        """Each seed's loss, (S,)."""
+        self._cudnn()
+
+        def loss(own: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+            return shapes.loss(self.shape, functional_call(self.model, own, (x,)), y)
+
+        return vmap(loss)(self.stacked, self.x, self.y)
+
+    def forward(self) -> Tensor:
+        """The sum of the losses."""
+        return self.losses().sum()
+
+    def own_loss(self) -> float:
+        """The first seed's loss, without gradients."""
+        with torch.no_grad():
+            return float(self.losses()[0])
+
+    def weights(self) -> dict[str, Tensor]:
+        """The first seed's."""
+        return {name: whole.detach()[0].clone() for name, whole in self.stacked.items()}
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Give the first seed these weights."""
+        with torch.no_grad():
+            for name, whole in self.stacked.items():
+                whole[0].copy_(weights[name])
+
+    def gradients(self) -> dict[str, Tensor]:
+        """The first seed's, after a backward."""
+        return {name: whole.grad[0].clone() for name, whole in self.stacked.items() if whole.grad is not None}
+
+
+def _plain(name: str) -> str:
+    return name.replace("recurrence.model.", "recurrence.")
 
 
 def gemms(model_name: str, shape: Shape, device: torch.device) -> Callable[[], None]:
@@ -129,35 +266,25 @@ def gemms(model_name: str, shape: Shape, device: torch.device) -> Callable[[], N
 def check_equal(steps: dict[str, Step]) -> None:
     """Refuse to time what does not compute the same: losses and gradients of all contenders agree at equal weights.
 
-    Losses to 1e-3 and each parameter's gradient, in the Euclidean norm, to 5e-2. Other rounding does less: 3e-5 at most
-    at the shapes here, and 3e-3 in expRNN over 784 steps, where a unit on the other side of modrelu's threshold jumps.
-    A wrong kernel does more; how exact an engine is, tests say.
+    ``CLOSE`` says how closely. Of several seeds the first one is looked at.
 
     Raises:
-        RuntimeError: naming the two that differ.
+        Unequal: naming the two that differ.
     """
-    weights = None
-    losses: dict[str, float] = {}
-    gradients: dict[str, dict[str, Tensor]] = {}
+    first = next(iter(steps))
+    weights = steps[first].weights()
+    wanted: dict[int, tuple[float, dict[str, Tensor]]] = {}  # by the number of time steps
     for name, step in steps.items():
-        own = deepcopy(step.model.state_dict())
-        plain = {k.replace("recurrence.model.", "recurrence."): v for k, v in own.items()}
-        weights = plain if weights is None else weights
-        step.model.load_state_dict({k: weights[k.replace("recurrence.model.", "recurrence.")] for k in own})
-        losses[name] = float(step.forward_only())
-        step.backward(step.forward())
-        gradients[name] = {
-            k.replace("recurrence.model.", "recurrence."): v.grad.detach().clone()
-            for k, v in step.model.named_parameters()
-            if v.grad is not None
-        }
-    first = next(iter(losses))
-    for name, value in losses.items():
-        if not abs(value - losses[first]) <= 1e-3 * abs(losses[first]):
-            raise RuntimeError(f"{name} gives loss {value}, {first} {losses[first]}: they do not compute the same")
-        apart = _apart(gradients[name], gradients[first])
-        if not apart <= 5e-2:
-            raise RuntimeError(f"{name}'s gradient lies {apart:.1e} from that of {first}: they do not compute the same")
+        step.load(weights)
+        length = step.shape.T if step.precision == "float32" else min(FIRST, step.shape.T)
+        if length not in wanted:
+            wanted[length] = steps[first].tried(length)
+        (loss, gradients), (value, others), (close, near) = step.tried(length), wanted[length], CLOSE[step.precision]
+        if not abs(loss - value) <= close * abs(value):
+            raise Unequal(f"{name} gives loss {loss}, {first} {value}: they do not compute the same")
+        apart = _apart(gradients, others)
+        if not apart <= near:
+            raise Unequal(f"{name}'s gradient lies {apart:.1e} from that of {first}: they do not compute the same")
 
 
 def _apart(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from suite.benchmark.contenders import Step
+from suite.benchmark.contenders import Contender, Step
 from suite.benchmark.session import CLOCKS, row
 from suite.benchmark.shapes import SHAPES
 from suite.benchmark.table import Row
@@ -88,5 +88,5 @@ def overhead_row(
         raise RuntimeError("suite.speed --overhead: no step of the runner was timed")
     share = statistics.median(a / b for a, b in zip(own, bare)) - 1.0
     note = f"the runner's step over a bare one on {engine}: {share:+.1%}, median of {len(own)} pairs"
-    out = row(SHAPE, "cornn", "runner", 1, Timing.of(own), None, None, note)
+    out = row(SHAPE, "cornn", Contender("runner"), 1, Timing.of(own), None, None, note)
     return {**out, "runner_overhead": round(share, 4), "bare_ms": Timing.of(bare).plain()}

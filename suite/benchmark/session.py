@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
+from models.scan.engines import EngineError
 from suite.benchmark import contenders
-from suite.benchmark.contenders import LOOP, Step
+from suite.benchmark.contenders import LOOP, Contender, Step
 from suite.benchmark.shapes import Shape
 from suite.benchmark.table import Row
 from suite.benchmark.timing import Timing, interleaved
@@ -25,7 +26,7 @@ class Wanted:
 
     Attributes:
         pairs: shapes and models.
-        engines: their names; ``loop`` is measured where any ratio is wanted.
+        contenders: what is timed; the plain loop too where any ratio is wanted.
         threads: numbers of threads, one after the other.
         device: where.
         seconds: for the contenders of one shape and model, all together.
@@ -34,66 +35,87 @@ class Wanted:
     """
 
     pairs: tuple[tuple[Shape, str], ...]
-    engines: tuple[str, ...]
+    contenders: tuple[Contender, ...]
     threads: tuple[int, ...]
     device: torch.device
     seconds: float
     least: int
     clock: str = "wall"
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the contenders, as in the column ``engine``."""
+        return tuple(one.name for one in self.contenders)
 
-def measure(wanted: Wanted, say: Callable[[str], object]) -> Iterator[Row]:
-    """Rows as they are measured; contenders that cannot run are named through ``say`` and left out."""
+
+def measure(wanted: Wanted, say: Callable[[str], object], wrong: list[str] | None = None) -> Iterator[Row]:
+    """Rows as they are measured; contenders that cannot run are named through ``say`` and left out.
+
+    Args:
+        wanted: what.
+        say: told what goes on.
+        wrong: gets a line for each shape and model that is not timed because its contenders do not compute the same,
+            or because the device's memory does not hold them.
+    """
     before, flush = torch.get_num_threads(), wanted.device.type == "cpu"
-    rounded = allow_in_cudnn(False)  # all contenders multiply float32
+    rounded = allow_in_cudnn(False)
     torch.set_flush_denormal(True)  # vanishing gradients are subnormal, and cost 4 to 12 times more
     try:
         for shape, model in wanted.pairs:
             for threads in wanted.threads if flush else (1,):
                 torch.set_num_threads(threads)
-                yield from _rows(shape, model, threads, wanted, say)
+                try:
+                    yield from _rows(shape, model, threads, wanted, say)
+                except (contenders.Unequal, torch.OutOfMemoryError) as error:
+                    line = f"not timed: {shape.name} {model}: {str(error).splitlines()[0]}"
+                    say(line)
+                    if wrong is not None:
+                        wrong.append(line)
     finally:
         torch.set_num_threads(before)
         allow_in_cudnn(rounded)
 
 
 def _rows(shape: Shape, model: str, threads: int, wanted: Wanted, say: Callable[[str], object]) -> Iterator[Row]:
-    able = []
-    for engine in wanted.engines:
-        reason = contenders.why_not(model, engine, shape, wanted.device)
-        if reason is None:
-            able.append(engine)
-        else:
-            say(f"left out: {shape.name} {model} {engine}: {reason}")
+    steps: dict[str, Step] = {}
+    able: dict[str, Contender] = {}
+    for one in wanted.contenders:
+        try:
+            steps[one.name] = one.step(model, shape, wanted.device)
+            able[one.name] = one
+        except EngineError as error:
+            say(f"left out: {shape.name} {model} {one.name}: {str(error).removeprefix(f'engine {one.engine}: ')}")
     if not able:
         return
     say(f"measuring {shape.name} {model}, {threads} thread{'s' if threads > 1 else ''}: {', '.join(able)}")
-    steps = {engine: Step(model, engine, shape, wanted.device) for engine in able}
     contenders.check_equal(steps)
     calls: dict[str, Callable[[], object]] = {**steps, GEMM: contenders.gemms(model, shape, wanted.device)}
     clock = CLOCKS[wanted.clock]
     times = interleaved(calls, seconds=wanted.seconds, least=wanted.least, device=wanted.device, clock=clock)
-    for engine in able:
-        yield row(shape, model, engine, threads, times[engine], times.get(LOOP), times[GEMM])
+    for name, one in able.items():
+        yield row(shape, model, one, threads, times[name], times.get(LOOP), times[GEMM])
 
 
 def row(
-    shape: Shape, model: str, engine: str, threads: int, step: Timing, loop: Timing | None, gemm: Timing | None,
-    note: str = "",
+    shape: Shape, model: str, contender: Contender, threads: int, step: Timing, loop: Timing | None,
+    gemm: Timing | None, note: str = "",
 ) -> Row:  # fmt: skip
-    """One row of the stored table; ratios are those of medians."""
+    """One row of the stored table; ratios are those of medians, over as many of the loop's steps as there are seeds."""
+    seeds = contender.seeds
     return {
         "shape": shape.name,
         "task": shape.task,
         "model": model,
-        "engine": engine,
+        "engine": contender.name,
+        "precision": contender.precision,
+        "seeds": seeds,
         "threads": threads,
         "batch": shape.B,
         "hidden": shape.H,
         "length": shape.T,
         "input": shape.I,
         "step_ms": step.plain(),
-        "ratio_to_loop": None if loop is None else round(loop.median / step.median, 3),
+        "ratio_to_loop": None if loop is None else round(seeds * loop.median / step.median, 3),
         "gemm_ms": None if gemm is None else round(gemm.median, 4),
         "note": note,
     }

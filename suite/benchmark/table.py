@@ -22,7 +22,7 @@ def unmeasured(stored: Iterable[Row], rows: Iterable[Row]) -> int:
 
 def lines(rows: Sequence[Row]) -> Iterable[str]:
     """The table, at most 80 columns wide."""
-    head = f"{'shape':12} {'model':20} {'engine':9} {'thr':>3} {'step ms':>9} {'quartiles':>13} {'x loop':>6}"
+    head = f"{'shape':11} {'model':19} {'engine':15} {'thr':>3} {'step ms':>7} {'quartiles':>11} {'x loop':>6}"
     yield head
     last = None
     for row in rows:
@@ -33,8 +33,8 @@ def lines(rows: Sequence[Row]) -> Iterable[str]:
         step = row["step_ms"]
         quartiles = f"{_ms(step['q25'])}-{_ms(step['q75'])}"
         ratio = "" if row["ratio_to_loop"] is None else f"{row['ratio_to_loop']:.2f}"
-        text = f"{row['shape']:12} {row['model']:20} {row['engine']:9} {row['threads']:>3} "
-        yield (text + f"{_ms(step['median']):>9} {quartiles:>13} {ratio:>6}").rstrip()
+        text = f"{row['shape']:11} {row['model']:19} {row['engine']:15} {row['threads']:>3} "
+        yield (text + f"{_ms(step['median']):>7} {quartiles:>11} {ratio:>6}").rstrip()
 
 
 def _ms(value: float) -> str:
