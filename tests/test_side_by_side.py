@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -118,7 +119,45 @@ def test_what_vmap_refuses_goes_one_by_one_and_says_so(tmp_path, capsys):
     assert {r["where"]["seeds_together"] for r in records(seen).values()} == {1}
 
 
-def test_too_many_for_the_memory_go_on_one_by_one(tmp_path, monkeypatch, capsys):
+def test_a_checkpoint_of_several_seeds_holds_its_own_alone(tmp_path):
+    runs = planned("cornn", epochs=1_000, sets=((None, "hidden_size", 64),), seeds=range(8))
+
+    def stopped_at(count, place):
+        place.mkdir()
+        seen: list = []
+        paths = tuple(str(place / f"{p.run.seed}.pt") for p in runs[:count])
+        job = Job(tuple(p.run for p in runs[:count]), runs[0].sources, SETTINGS, paths)
+        run_job(job, seen.append, lambda: any(isinstance(e, Progress) and e.kind == "epoch" for e in seen))
+        return [(place / f"{p.run.seed}.pt").stat().st_size for p in runs[:count]]
+
+    (alone,) = stopped_at(1, tmp_path / "alone")
+    together = stopped_at(8, tmp_path / "together")
+    assert max(together) < 1.2 * alone, (alone, together)
+
+
+def test_what_the_first_step_compiles_is_in_every_seeds_record(tmp_path, monkeypatch):
+    from suite.work import group
+
+    class Compiling(group.SideBySide):
+        def _try(self):
+            time.sleep(0.3)
+            super()._try()
+
+    monkeypatch.setattr(group, "SideBySide", Compiling)
+    found = records(train(planned("cornn", epochs=1), tmp_path))
+    assert len(found) == 3 and all(r["seconds"]["compile"] >= 0.3 for r in found.values())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory: 3 at once\nmany lines more"),
+        RuntimeError("Triton Error [CUDA]: out of memory\nmore"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`\nmore"),
+    ],
+    ids=["torch", "triton", "cublas"],
+)
+def test_too_many_for_the_memory_go_on_one_by_one(error, tmp_path, monkeypatch, capsys):
     runs = planned("cornn", epochs=3)
     from suite.work import group
 
@@ -126,12 +165,12 @@ def test_too_many_for_the_memory_go_on_one_by_one(tmp_path, monkeypatch, capsys)
 
     class Full(group.SideBySide):
         def fit(self):
-            raise torch.OutOfMemoryError(f"CUDA out of memory: {len(self.trainers)} at once\nmany lines more")
+            raise error
 
     monkeypatch.setattr(group, "SideBySide", Full)
     paths = tuple(str(tmp_path / f"{p.run.seed}.pt") for p in runs)
     run_job(Job(tuple(p.run for p in runs), runs[0].sources, SETTINGS, paths), seen.append)
-    assert "seeds go one by one: CUDA out of memory: 3 at once\n" in capsys.readouterr().err
+    assert f"seeds go one by one: {str(error).splitlines()[0]}\n" in capsys.readouterr().err
     found = records(seen)
     assert {s: r["status"] for s, r in found.items()} == dict.fromkeys(range(3), "done")
     assert {r["where"]["seeds_together"] for r in found.values()} == {1}

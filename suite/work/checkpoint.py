@@ -28,9 +28,21 @@ def save(path: Path, run_id: str, state: dict[str, Any]) -> None:
         CannotWrite: read-only folder or full disk.
     """
     buffer = io.BytesIO()
-    torch.save({"version": VERSION, "id": run_id, **state}, buffer)
+    torch.save({"version": VERSION, "id": run_id, **_own(state)}, buffer)
     body = buffer.getvalue()
     write_atomic(path, b"".join((_HEAD, hashlib.sha256(body).hexdigest().encode(), body)))
+
+
+def _own(value: Any) -> Any:
+    """The same with memory of its own for each tensor that is a part of a longer one.
+
+    torch saves the whole of that one: of seeds side by side each checkpoint would hold all of them.
+    """
+    if isinstance(value, torch.Tensor):
+        return value.clone() if value.untyped_storage().nbytes() > value.nbytes else value
+    if isinstance(value, dict):
+        return {key: _own(item) for key, item in value.items()}
+    return [_own(item) for item in value] if isinstance(value, list) else value
 
 
 def load(path: Path, run_id: str) -> tuple[dict[str, Any] | None, str]:

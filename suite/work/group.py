@@ -141,7 +141,11 @@ def _train_together(job: Job, report: Callable[[Event], None], should_stop: Call
     """Train all runs of the job side by side; False where they have to go one by one."""
     try:
         ready = [prepare(run, job, Path(p), report, should_stop) for run, p in zip(job.runs, job.checkpoints)]
+        clock = time.perf_counter()
         together = SideBySide([one.trainer for one in ready])
+        tried = time.perf_counter() - clock  # it takes a step, which compiles the kernels of all
+        for one in ready:
+            one.compile += tried
     except Exception as error:  # told, and then each run speaks for itself
         tell(f"{job.runs[0].model} {job.runs[0].task}: seeds go one by one: {error}")
         return False
@@ -152,16 +156,24 @@ def _train_together(job: Job, report: Callable[[Event], None], should_stop: Call
         for run in job.runs:
             report(Stopped(run.id))
         return True
-    except (torch.OutOfMemoryError, CannotStack) as error:  # alone they go on from their checkpoints
-        tell(f"{job.runs[0].model} {job.runs[0].task}: seeds go one by one: {str(error).splitlines()[0]}")
-        return False
     except (Exception, SystemExit) as error:
+        if isinstance(error, CannotStack) or _out_of_memory(error):  # alone they go on from their checkpoints
+            tell(f"{job.runs[0].model} {job.runs[0].task}: seeds go one by one: {str(error).splitlines()[0]}")
+            return False
         for one in ready:
             report(Finished(failure(one.trainer.run, job, error, one.started)))
         return True
     for one in ready:
         report(Finished(_record(one, reasons[one.trainer.run.id], job)))
     return True
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """torch's own error, and the words of CUDA's driver, cuBLAS and Triton, which ask for memory beside torch."""
+    words = ("out of memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
 
 
 def _record(ready: Prepared, reason: str, job: Job) -> dict[str, Any]:

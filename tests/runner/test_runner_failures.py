@@ -17,6 +17,7 @@ from tests.harness.grids import argv, assert_complete, planned, undisturbed
 from tests.runner.common import EXECUTORS, FAULT, again
 
 FAILURES = {
+    f"{FAULT}:Full": "cuda out of memory",
     "tests.plugins.broken:Raises": "no luck",
     f"{FAULT}:Dies": "worker died 3 times: SIGKILL, perhaps out of memory",
     f"{FAULT}:Crashes": "worker died 3 times: Segmentation fault",
@@ -38,6 +39,7 @@ def test_every_kind_of_failure_is_a_record_of_its_own(zygote, tmp_path):
     for model, words_ in FAILURES.items():
         assert words_ in failed[model]["error"]["message"].lower() or words_ in failed[model]["error"]["message"], model
         assert len(failed[model]["error"]["message"]) <= 10_000
+    assert all(failed[f"{FAULT}:{name}"]["size"]["peak_bytes"] > 0 for name in ("Full", "Greedy"))
     done = {r["run"]["model"]: r["status"] for r in store.records()}
     assert done == {f"{FAULT}:NotFinite": "diverged", "tests.plugins.tiny:Leaky": "done"}
     assert not list((tmp_path / "r" / "claims").iterdir())
