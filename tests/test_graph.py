@@ -206,6 +206,30 @@ def test_a_model_of_a_plain_recurrence_takes_the_engine(monkeypatch):
     assert torch.equal(model(x), wanted(x)) and Again.made == 1
 
 
+class Dropping(Plain):
+    """Draws random numbers in its forward."""
+
+    def forward(self, x, *, profile=None):
+        return super().forward(torch.nn.functional.dropout(x, 0.5))
+
+
+def test_a_late_backward_has_the_random_numbers_of_its_own_forward(monkeypatch):
+    monkeypatch.setattr(graph.call, "__kwdefaults__", {**graph.call.__kwdefaults__, "recording": Again})
+    module, x = Dropping(), torch.randn(3, 2, 3)
+    graph.run_module(module, x)  # the recording's own passes draw too
+    torch.manual_seed(3)
+    first, second = (graph.run_module(module, x) for _ in range(2))
+    found = [torch.autograd.grad(out[1].sum(), list(module.parameters())) for out in (first, second)]
+    after = torch.rand(1)
+    graph.clear()
+    torch.manual_seed(3)
+    wanted = [torch.autograd.grad(module(x)[1].sum(), list(module.parameters())) for _ in range(2)]
+    for got, right in zip(found, wanted, strict=True):
+        equal(got, right, approximately=True)
+    assert torch.equal(after, torch.rand(1))  # nothing more was drawn
+    assert not torch.equal(wanted[0][0], wanted[1][0])
+
+
 class ByIdentity:
     states = recurrent = inputs = products = 1
     params = saved = 0

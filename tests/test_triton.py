@@ -58,16 +58,26 @@ def test_auto_on_the_cpu_never_takes_the_interpreter(monkeypatch):
     assert chosen == "reference"
 
 
-@pytest.mark.parametrize(
-    ("capability", "wanted"), [((7, 5), "too old: wanted compute capability 8.0, got 7.5"), ((9, 0), None)]
-)
 @needs_triton
-def test_too_old_a_gpu(monkeypatch, capability, wanted):
+def test_too_old_a_gpu(monkeypatch):
+    """An old one beside one that will do is refused alone."""
+    of = {None: (9, 0), 0: (9, 0), 1: (7, 5)}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i=0: capability if i else (9, 0))
-    reason = unavailable("cuda")
-    assert reason is None if wanted is None else wanted in reason
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda d=0: of[d.index if isinstance(d, torch.device) else d]
+    )
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda d: SimpleNamespace(shared_memory_per_block_optin=232_448)
+    )
+    facts = {"dtype": torch.float32, "hidden_size": 8, "precision": "float32"}
+    line = "the GPU is too old: wanted compute capability 8.0, got 7.5"
+    assert unavailable("cuda") is None
+    assert why_not(TanhCell(), device=torch.device("cuda:0"), **facts) is None
+    assert why_not(TanhCell(), device=torch.device("cuda"), **facts) is None
+    assert why_not(TanhCell(), device=torch.device("cuda:1"), **facts) == line
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda d=0: (7, 5))
+    assert unavailable("cuda") == line
 
 
 def test_no_triton(monkeypatch):
@@ -79,6 +89,7 @@ def test_no_triton(monkeypatch):
 @pytest.mark.parametrize(("shared", "refused"), [(101_376, True), (166_912, False), (232_448, False), (None, False)])
 def test_a_gpu_with_little_shared_memory(monkeypatch, shared, refused):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     facts = SimpleNamespace() if shared is None else SimpleNamespace(shared_memory_per_block_optin=shared)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: facts)
     reason = why_not(TanhCell(), **{**FACTS, "device": torch.device("cuda")})

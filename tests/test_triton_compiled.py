@@ -24,17 +24,29 @@ QUICK = [
 ]  # fmt: skip
 
 
-def check(name, H, precision, rows, record_property):
+FORWARD = [{"backward": False, "training": training} for training in (True, False)]
+BACKWARD = [
+    {"backward": True, "every_step": every_step, "profile": profile}
+    for every_step, profile in ((True, True), (False, False), (False, True), (True, False))
+]
+
+
+def check(name, H, precision, rows, record_property, *, variants=(FORWARD[0], BACKWARD[0])):
     from models.scan.triton.plan import SHARED_LIMIT, SHARED_NEEDED
     from models.scan.triton.resources import cell_named, compile_kernel
 
-    for backward in (False, True):
-        facts = {"hidden_size": H, "precision": precision, "rows": rows, "backward": backward, "profile": backward}
-        found = compile_kernel(cell_named(name), **facts)
-        record_property("backward" if backward else "forward", str(found))
+    for variant in variants:
+        found = compile_kernel(cell_named(name), hidden_size=H, precision=precision, rows=rows, **variant)
+        record_property(str(variant), str(found))
         assert 0 < found.shared_bytes <= SHARED_NEEDED <= SHARED_LIMIT or (H < 64 and found.shared_bytes == 0)
         assert found.spill_bytes <= SPILLS, f"{found}: spills"
         assert 0 < found.registers <= 255
+
+
+@pytest.mark.parametrize("name", ["cornn", "lstm"])
+def test_evaluation_and_training_without_a_profile_fit_too(name, record_property):
+    """What most launches of a run are."""
+    check(name, 128, "float32", 120, record_property, variants=(FORWARD[1], BACKWARD[1]))
 
 
 @pytest.mark.parametrize("point", QUICK, ids=str)
@@ -52,6 +64,23 @@ def test_the_whole_table_and_the_largest_sizes_fit(record_property):
         cell = cell_named(name)
         for H in (*SIZES, max_hidden(cell.recurrent, cell.products, precision)):
             check(name, H, precision, rows, record_property)
+            if rows in ROWS:
+                check(name, H, precision, rows, record_property, variants=(*FORWARD[1:], *BACKWARD[1:]))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_documented_table_has_these_figures(project):
+    """docs/gpu.md line by line, where this is the Triton that it names."""
+    import triton
+
+    from models.scan.triton.resources import CELLS, ROWS, SIZES, table
+
+    text = (project / "docs" / "gpu.md").read_text()
+    if f"Compiled by Triton {triton.__version__}," not in text:
+        pytest.skip(f"the table is of another Triton than {triton.__version__}")
+    for line in table(tuple(CELLS), SIZES, ROWS):
+        assert line in text.splitlines()
 
 
 def test_offsets_are_64_bit_and_fusion_is_stated():

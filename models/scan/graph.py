@@ -97,6 +97,16 @@ class Recording:
             raise
         return made, graph.replay
 
+    def random_state(self) -> Tensor:
+        """Of the generator that a replay draws from."""
+        device = self.outputs[0].device
+        return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+    def set_random_state(self, state: Tensor) -> None:
+        """Put the generator back to ``state``."""
+        device = self.outputs[0].device
+        torch.cuda.set_rng_state(state, device) if device.type == "cuda" else torch.set_rng_state(state)
+
     def forward(self, tensors: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
         """The outputs for these arguments: static tensors, good until the next call."""
         with torch.no_grad():
@@ -122,10 +132,14 @@ def _own(tensor: Tensor) -> Tensor:
 
 
 class _Replay(torch.autograd.Function):
-    """A recording under autograd. A backward that comes after another forward replays its own forward first."""
+    """A recording under autograd.
+
+    A backward that comes after another forward replays its own forward first, with the random numbers that it had.
+    """
 
     @staticmethod
     def forward(ctx: Any, recording: Recording, profile: Tensor | None, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        ctx.random = recording.random_state()
         outputs = recording.forward(tensors)
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
@@ -137,7 +151,10 @@ class _Replay(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         recording = ctx.recording
         if recording.generation != ctx.generation:
+            now = recording.random_state()
+            recording.set_random_state(ctx.random)
             recording.forward(ctx.saved_tensors)
+            recording.set_random_state(now)
             ctx.generation = recording.generation
         grads = recording.backward(cotangents)
         if ctx.profile is not None:

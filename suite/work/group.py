@@ -169,7 +169,7 @@ def _train_together(job: Job, report: Callable[[Event], None], should_stop: Call
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    """torch's own error, and the words of CUDA's driver, cuBLAS and Triton, which ask for memory beside torch."""
+    """The error of torch itself, or the words of CUDA's driver, cuBLAS and Triton, which ask for memory beside it."""
     words = ("out of memory", "ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in words)

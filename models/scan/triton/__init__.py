@@ -36,10 +36,14 @@ def unavailable(device_type: str) -> str | None:
         return f"it runs on cuda, not on {device_type}"
     if not torch.cuda.is_available():
         return "no GPU: torch sees no CUDA device or driver"
-    oldest = min(torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count()))
-    if oldest < OLDEST:
-        return f"the GPU is too old: wanted compute capability {OLDEST[0]}.{OLDEST[1]}, got {oldest[0]}.{oldest[1]}"
-    return None
+    return _too_old(max(torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())))
+
+
+def _too_old(capability: tuple[int, int]) -> str | None:
+    if capability >= OLDEST:
+        return None
+    wanted, got = (".".join(map(str, numbers)) for numbers in (OLDEST, capability))
+    return f"the GPU is too old: wanted compute capability {wanted}, got {got}"
 
 
 def why_not(cell: Any, *, device: torch.device, dtype: torch.dtype, hidden_size: int, precision: str) -> str | None:
@@ -52,6 +56,9 @@ def why_not(cell: Any, *, device: torch.device, dtype: torch.dtype, hidden_size:
     if precision not in plan.PRECISIONS:
         return f"it has no precision {precision}: known are {', '.join(plan.PRECISIONS)}"
     if device.type == "cuda" and torch.cuda.is_available():
+        reason = _too_old(torch.cuda.get_device_capability(device))  # of several GPUs each speaks for itself
+        if reason is not None:
+            return reason
         # torch's stubs do not know the field; a torch without it says nothing
         shared = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", None)
         if shared is not None and shared < plan.SHARED_NEEDED:

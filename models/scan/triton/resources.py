@@ -85,8 +85,9 @@ def source(kernel: Any, constexprs: dict[str, Any]) -> ASTSource:
 
 
 def compile_kernel(
-    cell: Cell, *, hidden_size: int, precision: str, rows: int, backward: bool, profile: bool = False
-) -> Resources:
+    cell: Cell, *, hidden_size: int, precision: str, rows: int, backward: bool, profile: bool = False,
+    training: bool = True, every_step: bool = True,
+) -> Resources:  # fmt: skip
     """Compile one kernel for ``TARGET`` and read its resources.
 
     Args:
@@ -96,10 +97,12 @@ def compile_kernel(
         rows: batch rows of all seeds together.
         backward: the backward kernel, or the forward.
         profile: with the recording of gradient norms.
+        training: forward: every state is kept for the backward, or only what an evaluation needs.
+        every_step: backward: gradients reach h at every step, or the final state alone.
     """
     facts: dict[str, Any] = {"hidden_size": hidden_size, "precision": precision, "backward": backward}
     plan = plan_for(cell, **facts, rows=rows, multiprocessors=MULTIPROCESSORS)
-    flags: dict[str, Any] = {"HAS_H": True, "PROFILE": profile} if backward else {"KEEP": True}
+    flags: dict[str, Any] = {"HAS_H": every_step, "PROFILE": profile} if backward else {"KEEP": training}
     kernel = backward_kernel if backward else forward_kernel
     options = {"num_warps": plan.warps, "num_stages": 1, "enable_fp_fusion": FP_FUSION}
     compiled = triton.compile(source(kernel, meta(cell, **facts, plan=plan, **flags)), target=TARGET, options=options)
