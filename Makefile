@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Wheels of torch for the CPU alone are much smaller; where pip is set up for one, it takes that one.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 
-.PHONY: run test test-slow check wheel report speed asv clean help
+.PHONY: run test test-slow test-gpu check wheel report speed asv clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -30,6 +30,9 @@ test: .venv/.test  ## the test suite, under 10 minutes on two cores
 test-slow: .venv/.test  ## the heavy checks, by hand
 	$(BIN)/python -m pytest -m slow
 
+test-gpu: .venv/.test  ## the tests that need a GPU, on a machine that has one
+	RNNBENCH_TEST_GPU=1 CUBLAS_WORKSPACE_CONFIG=:4096:8 $(BIN)/python -m pytest
+
 check: .venv/.test  ## linter, formatter and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,8 +47,11 @@ report: .venv/.run  ## render results/ into reports/, and the summary into READM
 speed: .venv/.run  ## measure the engines, compare ratios with the stored baseline
 	$(BIN)/python -m suite.speed --gate
 
+# Fresh processes on a machine with a GPU: CUDA does not survive asv's forks.
+ASV_LAUNCH := $(shell command -v nvidia-smi >/dev/null 2>&1 && echo spawn || echo auto)
+
 asv: .venv/.test  ## speed tracking: results/asv, pages under reports/asv
-	$(BIN)/asv run -E existing:same --set-commit-hash $$(git rev-parse HEAD) --quick
+	$(BIN)/asv run -E existing:same --set-commit-hash $$(git rev-parse HEAD) --quick --launch-method $(ASV_LAUNCH)
 	$(BIN)/asv publish
 
 clean:           ## remove build products, not data or results

@@ -126,6 +126,8 @@ class CellRecurrence(Recurrence):
         if self.engine in self.whole_engines:
             if self.precision == "bf16":
                 raise engines.EngineError(f"engine {self.engine}: precision bf16 is for the triton engine alone")
+            if self.precision == "tf32" and device.type != "cuda":
+                raise engines.EngineError(f"engine {self.engine}: precision tf32 is for a GPU, not for {device.type}")
             return self.engine
         facts = {
             "device": device,

@@ -12,6 +12,11 @@ settings.register_profile("long", deadline=None, max_examples=100_000, suppress_
 settings.register_profile("thorough", deadline=None, max_examples=5_000, suppress_health_check=list(HealthCheck))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
+# Tests marked gpu run where this is set, and they alone: all others are about the CPU, wherever they run.
+GPU = os.environ.get("RNNBENCH_TEST_GPU") == "1"
+if not GPU:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # of the processes too that tests start
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -27,7 +32,20 @@ def project() -> Path:
     return ROOT
 
 
-def pytest_collection_modifyitems(items):
+def _sort_out_gpu(config, items):
+    mine = [item for item in items if "gpu" in item.keywords]
+    if GPU:
+        others = [item for item in items if "gpu" not in item.keywords and "triton_cases" not in item.path.parts]
+        items[:] = [item for item in items if item not in others]
+        config.hook.pytest_deselected(items=others)
+    if not GPU or not torch.cuda.is_available():
+        reason = "no GPU" if GPU else "no GPU is asked for: RNNBENCH_TEST_GPU=1 runs these tests, and no others"
+        for item in mine:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_modifyitems(config, items):
+    _sort_out_gpu(config, items)
     for item in items:
         if "slow" in item.keywords and "timeout" not in item.keywords:
             item.add_marker(pytest.mark.timeout(1800))  # minutes on a quiet machine

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import steps
 from models import MODELS
@@ -19,9 +20,28 @@ TIMED = [name for name in vars(steps.Steps) if name.startswith("time_")]
 
 
 def test_every_model_and_task_shape_is_tracked():
-    models, shapes = steps.Steps.params
-    assert set(models) == set(MODELS)
-    assert set(shapes) <= set(SHAPES) and {SHAPES[s].task for s in shapes} >= {"psmnist", "adding", "har2", "imdb"}
+    models, shapes, devices = steps.Steps.params
+    assert set(models) == set(MODELS) and shapes == list(SHAPES)
+    assert devices == ["cpu"]  # no test but those marked gpu sees one
+    assert set(steps.EVERY_MODEL) <= set(shapes)
+
+
+def test_sizes_that_one_model_has_are_left_out_for_the_others():
+    with pytest.raises(NotImplementedError):
+        steps.Steps().setup("tanh", "adding-2000", "cpu")
+    steps.Steps().setup("cornn", "psmnist-256", "cpu")
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_a_device_of_its_own_and_waited_for():
+    assert steps.Steps.params[2] == ["cpu", "cuda"]
+    bench = steps.Steps()
+    bench.setup("cornn", "har2", "cuda")
+    bench.time_training_step("cornn", "har2", "cuda")
+    assert torch.cuda.current_stream().query()  # nothing is left to do
+    ratio = steps.Ratio()
+    ratio.setup("cornn", "har2", "cuda")
+    assert 0.0 < ratio.track_share_of_the_loop("cornn", "har2", "cuda") < 2.0
 
 
 def test_versions_are_set_by_hand():
@@ -33,15 +53,15 @@ def test_versions_are_set_by_hand():
 @pytest.mark.parametrize("model", MODELS)
 def test_every_benchmark_runs(model):
     bench = steps.Steps()
-    bench.setup(model, "har2")
+    bench.setup(model, "har2", "cpu")
     for name in TIMED:
-        getattr(bench, name)(model, "har2")
+        getattr(bench, name)(model, "har2", "cpu")
 
 
 def test_the_ratio_is_a_share_of_the_loop():
     ratio = steps.Ratio()
-    ratio.setup("cornn", "har2")
-    assert 0.0 < ratio.track_share_of_the_loop("cornn", "har2") < 2.0
+    ratio.setup("cornn", "har2", "cpu")
+    assert 0.0 < ratio.track_share_of_the_loop("cornn", "har2", "cpu") < 2.0
 
 
 @pytest.mark.slow
@@ -67,7 +87,7 @@ def test_asv_takes_them(tmp_path):
     asv("check", "-E", "existing:same")
     out = asv(
         "run", "--quick", "-E", "existing:same", "--set-commit-hash", head.stdout.strip(),
-        "--bench", r"\('cornn', 'har2'\)", "--show-stderr",
+        "--bench", r"\('cornn', 'har2', 'cpu'\)", "--show-stderr",
     )  # fmt: skip
     assert "failed" not in out
     asv("publish")

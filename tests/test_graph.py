@@ -20,7 +20,6 @@ from models.scan.engines import EngineError
 from models.tanh import TanhCell
 
 CPU = torch.device("cpu")
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 CELLS = [TanhCell(), CoRNNCell(0.2, 0.7, 1.3), LSTMCell(), FastRNNCell(), GatedAntisymmetricCell(0.3)]
 
 
@@ -273,7 +272,7 @@ def test_what_cannot_be_recorded_is_one_line():
     assert not graph._recordings
 
 
-@needs_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("cell", CELLS, ids=lambda c: type(c).__name__)
 def test_cuda_graphs_are_the_plain_loop(cell):
     device = torch.device("cuda")
@@ -289,7 +288,7 @@ def test_cuda_graphs_are_the_plain_loop(cell):
         torch.testing.assert_close(profile, wanted_profile, rtol=1e-4, atol=1e-6)
 
 
-@needs_gpu
+@pytest.mark.gpu
 def test_cuda_graphs_with_two_forwards_before_one_backward():
     cell, device = LSTMCell(), torch.device("cuda")
     first, second = (arguments(cell, s, T=17, B=5, H=33, device=device) for s in (0, 1))
@@ -311,7 +310,7 @@ def look_at_a_value():
     assert torch.cuda.current_stream() == before
 
 
-@needs_gpu
+@pytest.mark.gpu
 def test_a_look_at_a_value_cannot_be_recorded(project):
     # _exit: torch before 2.12 may end the process when it tidies up after a recording that failed
     code = "import os; from tests.test_graph import look_at_a_value; look_at_a_value(); os._exit(0)"

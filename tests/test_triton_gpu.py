@@ -1,13 +1,12 @@
-"""The same cases as compiled kernels on a GPU, and CUDA graphs."""
+"""The same cases as compiled kernels on a GPU."""
 
 from __future__ import annotations
 
 import pytest
-import torch
 
 from tests.test_triton_interpreted import run_cases
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.timeout(1800)

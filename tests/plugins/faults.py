@@ -77,6 +77,15 @@ class Full(Leaky):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore lines")
 
 
+class FillsTheGpu(Leaky):
+    """Takes memory until there is none."""
+
+    def forward(self, x, *, profile=None):
+        kept = []
+        while True:
+            kept.append(x.new_empty(2**28))  # a GiB each
+
+
 class Quits(Leaky):
     def forward(self, x, *, profile=None):
         sys.exit(0)
