@@ -94,6 +94,14 @@ def test_values_out_of_range_are_named(name, option, value):
         make(name, **{option: value})
 
 
+@pytest.mark.parametrize(("precision", "why"), [("tf32", "for a GPU, not for cpu"), ("bf16", "for the triton engine")])
+def test_torchs_own_classes_round_nothing_on_a_cpu(precision, why):
+    model = make("lstm", engine="torch")
+    model.precision = precision
+    with pytest.raises(EngineError, match=f"^engine torch: precision {precision} is {why}"):
+        model.engine_for(torch.device("cpu"), torch.float32)
+
+
 def test_sizes_out_of_range_and_unknown_engines_are_named():
     with pytest.raises(ModelError, match="hidden_size: wanted >= 1, got 0"):
         build("tanh", input_size=1, hidden_size=0)

@@ -11,7 +11,7 @@ import torch
 
 from models import MODELS
 from suite import speed
-from suite.benchmark import contenders, overhead, session, table
+from suite.benchmark import contenders, overhead, rounding, session, table
 from suite.benchmark.contenders import LOOP, Contender, Step
 from suite.benchmark.shapes import SHAPES, Shape, batch
 from suite.benchmark.timing import Timing, interleaved
@@ -328,3 +328,28 @@ def test_the_runners_share_is_measured_in_pairs(monkeypatch):
     assert row["step_ms"]["n"] == row["bare_ms"]["n"] >= 20
     assert math.isfinite(row["runner_overhead"])  # its size is a measurement, not a test's: the machine may be busy
     assert "median of" in row["note"]
+
+
+def test_rounding_changes_nothing_where_operands_have_few_bits_and_more_with_fewer_bits():
+    exact = torch.randn(64).to(torch.bfloat16).float()
+    assert torch.equal(rounding.rounded(exact, 16), exact) and torch.equal(rounding.rounded(exact, 13), exact)
+    x = torch.randn(10_000)
+    assert torch.equal(rounding.rounded(x, 16), x.to(torch.bfloat16).float())
+    error = (rounding.rounded(x, 13) / x - 1).abs().max()
+    assert 2**-12 < error <= 2**-11
+    short = replace(SHAPES["har2"], T=20, B=4)
+    for model in MODELS:
+        found = rounding.apart(model, short, 0)
+        assert 0 < found["tf32"][1] < found["bf16"][1] < 0.5, model
+        assert max(found["tf32"][0], found["bf16"][0]) < 0.05
+
+
+def test_every_product_of_the_loops_is_rounded():
+    """A mode that missed one would find float32's own gradient for some matrix."""
+    for model in MODELS:
+        step = Step(model, LOOP, replace(SHAPES["har2"], T=3, B=4), CPU)
+        _, exact = step.tried(3)
+        with rounding.Rounded(20):  # three bits of mantissa are left
+            _, others = step.tried(3)
+        matrices = [name for name in exact if exact[name].dim() == 2]
+        assert matrices and all(not torch.allclose(others[n], exact[n], rtol=1e-3) for n in matrices), model

@@ -282,12 +282,12 @@ def check_equal(steps: dict[str, Step]) -> None:
         (loss, gradients), (value, others), (close, near) = step.tried(length), wanted[length], CLOSE[step.precision]
         if not abs(loss - value) <= close * abs(value):
             raise Unequal(f"{name} gives loss {loss}, {first} {value}: they do not compute the same")
-        apart = _apart(gradients, others)
+        apart = distance(gradients, others)
         if not apart <= near:
             raise Unequal(f"{name}'s gradient lies {apart:.1e} from that of {first}: they do not compute the same")
 
 
-def _apart(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
+def distance(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
     """Largest relative distance of a parameter's gradients; infinite where the parameters differ."""
     if got.keys() != wanted.keys():
         return math.inf

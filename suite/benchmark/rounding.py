@@ -1,0 +1,106 @@
+"""``python -m suite.benchmark.rounding``: how far products with rounded operands carry a model from float32.
+
+The plain loop on a CPU, each product's operands rounded to nearest as the GPU's tf32 (10 bits of mantissa) and bf16
+(7 bits) do, forward and backward; sums stay float32. The table of docs/gpu.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from models import MODELS
+from suite.benchmark.contenders import LOOP, Step, distance
+from suite.benchmark.shapes import SHAPES, Shape
+
+BITS = {"tf32": 13, "bf16": 16}  # of a float32's mantissa that are dropped
+CPU = torch.device("cpu")
+
+
+def rounded(x: Tensor, bits: int) -> Tensor:
+    """Float32 without its lowest mantissa bits, nearest even."""
+    whole = x.detach().contiguous().view(torch.int32)
+    return ((whole + ((1 << (bits - 1)) - 1) + ((whole >> bits) & 1)) & -(1 << bits)).view(torch.float32)
+
+
+class _Product(torch.autograd.Function):
+    """x @ W of rounded operands, and so in the backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, W: Tensor, bits: int) -> Tensor:
+        ctx.save_for_backward(x, W)
+        ctx.bits = bits
+        return rounded(x, bits) @ rounded(W, bits)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        (x, W), g = (rounded(t, ctx.bits) for t in ctx.saved_tensors), rounded(grads[0], ctx.bits)
+        return g @ W.mT, x.mT @ g, None
+
+
+class Rounded(TorchFunctionMode):
+    """Within the block, ``F.linear`` and ``@`` on matrices round their operands."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()
+        self.bits = bits
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Torch's hook."""
+        if func is F.linear:
+            x, W, bias = (*args, None)[:3]
+            product = _Product.apply(x, W.mT, self.bits)
+            return product if bias is None else product + bias
+        if func in (Tensor.__matmul__, Tensor.matmul, torch.matmul, torch.mm):
+            return _Product.apply(*args, self.bits)
+        return func(*args, **(kwargs or {}))
+
+
+def apart(model: str, shape: Shape, seed: int) -> dict[str, tuple[float, float]]:
+    """By precision: relative distance of the loss, and of the parameter's gradient that lies furthest off."""
+    step = Step(model, LOOP, shape, CPU, seed=seed)
+    loss, gradients = step.tried(shape.T)
+    found = {}
+    for precision, bits in BITS.items():
+        with Rounded(bits):
+            other, others = step.tried(shape.T)
+        found[precision] = abs(other - loss) / abs(loss), distance(others, gradients)
+    return found
+
+
+def lines(shape: Shape, models: tuple[str, ...], seeds: int) -> Iterator[str]:
+    """The rows of a Markdown table: median over seeds, least and greatest in brackets."""
+    for model in models:
+        found = [apart(model, shape, seed) for seed in range(seeds)]
+        cells = [
+            f"{statistics.median(values):.1e} ({min(values):.1e} to {max(values):.1e})"
+            for precision in BITS
+            for values in zip(*(one[precision] for one in found), strict=True)
+        ]
+        yield f"| {' | '.join((model, *cells))} |"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="How far products with rounded operands carry a model from float32.")
+    parser.add_argument("--shape", choices=tuple(SHAPES), default="psmnist", help="default psmnist")
+    parser.add_argument("--batch", type=int, default=8, help="rows, default 8")
+    parser.add_argument("--seeds", type=int, default=5, help="default 5")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    print("| model | tf32: loss | tf32: gradient | bf16: loss | bf16: gradient |\n|" + " --- |" * 5)
+    for line in lines(replace(SHAPES[args.shape], B=args.batch), tuple(MODELS), args.seeds):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
