@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--engines", metavar="A,B", help="default: every one that runs here, but for reference and graph")
     what.add_argument("--threads", metavar="1,2", default="1,2", help="numbers of threads on a CPU, default 1,2")
-    what.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default), cuda, cuda:1")
+    what.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default), cuda, cuda:1, auto")
     what.add_argument("--precision", metavar="A,B", default="float32", help="float32 (default), tf32, bf16")
     what.add_argument("--seeds", metavar="1,16", default="1", help="numbers of seeds side by side, default 1")
     what.add_argument("--overhead", action="store_true", help="measure the runner's own share of a step as well")
@@ -103,7 +103,8 @@ def wanted(args: argparse.Namespace) -> Wanted:
     if not 0 <= args.tolerance < 1:
         raise UsageError(f"--tolerance: wanted a fraction in [0, 1), got {args.tolerance}")
     device = torch.device(launch.devices(args.device)[0])
-    precisions = _known(args.precision, "--precision", tuple(CLOSE))
+    rounding = _known(args.precision, "--precision", tuple(CLOSE))
+    precisions = [name for name in CLOSE if name in rounding]  # the most exact first: the others are compared with it
     seeds = _numbers(args.seeds, "--seeds", MOST_SEEDS)
     pairs = tuple(
         (SHAPES[s], m)
@@ -160,7 +161,7 @@ def _store(path: Path, content: dict[str, Any]) -> None:
     write_atomic(path, json.dumps(content, indent=1) + "\n")
 
 
-def _gate(rows: list[dict[str, Any]], baseline: Path, args: argparse.Namespace, asked: Wanted) -> int:
+def _gate(rows: list[dict[str, Any]], baseline: Path, args: argparse.Namespace, asked: Wanted, wrong: list[str]) -> int:
     """Compare with the baseline; what fell is measured once more before it counts."""
     from dataclasses import replace
 
@@ -168,18 +169,17 @@ def _gate(rows: list[dict[str, Any]], baseline: Path, args: argparse.Namespace, 
 
     stored = _read(baseline)["rows"]
     lost = table.missing(rows, stored, pairs=[(s.name, m) for s, m in asked.pairs], engines=asked.names)
-    if not lost and not table.compared(rows, stored):
+    if not lost and not wrong and not table.compared(rows, stored):
         raise UsageError(f"--gate: {baseline} has no ratio for what was measured (one thread, with the loop)")
     fallen = table.regressions(rows, stored, tolerance=args.tolerance)
     if fallen:
         _say("measuring again what fell below the baseline")
         names = {tuple(line.split(":")[0].split()[:2]) for line in fallen}
         pairs = tuple((s, m) for s, m in asked.pairs if (s.name, m) in names)
-        again = list(session.measure(replace(asked, pairs=pairs, threads=(1,)), _say))
-        both = set(fallen) and {
-            line.split(":")[0] for line in table.regressions(again, stored, tolerance=args.tolerance)
-        }
-        fallen = [line for line in fallen if line.split(":")[0] in both]
+        again = list(session.measure(replace(asked, pairs=pairs, threads=(1,)), _say, wrong))
+        fell = {line.split(":")[0] for line in table.regressions(again, stored, tolerance=args.tolerance)}
+        held = {table.name(row) for row in again} - fell  # what was not measured again stays fallen
+        fallen = [line for line in fallen if line.split(":")[0] not in held]
     for line in (*lost, *fallen):
         _say(f"regression: {line}")
     if not lost and not fallen:
@@ -266,13 +266,15 @@ def _run(args: argparse.Namespace) -> int:
     if not args.json:
         for line in table.lines(rows):
             print(line)
-    code = _gate(rows, baseline, args, asked) if args.gate else DONE
+    code = _gate(rows, baseline, args, asked, wrong) if args.gate else DONE
     code = code or (SOME_FAILED if wrong else DONE)
     if args.save_baseline and code == DONE:
         if baseline.is_file() and (gone := table.unmeasured(_read(baseline)["rows"], rows)):
             raise UsageError(f"--save-baseline: {baseline} has {gone} rows that were not measured now: remove it first")
         _store(baseline, content)
         _say(f"stored {baseline}")
+    elif args.save_baseline:
+        _say("no baseline is stored: see above")
     return code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import pytest
 import torch
@@ -96,13 +97,14 @@ def test_no_training_step_waits_for_the_device(model, seeds, tmp_path):
     for _ in range(2):  # kernels are compiled, libraries set up
         step([next(source) for source in sources])
     torch.cuda.synchronize()
-    before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
+            torch.cuda.set_sync_debug_mode("error")
         for _ in range(10):
             step([next(source) for source in sources])
     finally:
-        torch.cuda.set_sync_debug_mode(before)
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_data_sets_lie_on_the_device(tmp_path):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from suite.report import style, wording
 from suite.report.entries import entry
-from suite.report.plots import common, gradients, learning, paper, steps
+from suite.report.plots import common, gradients, learning, measured, paper, steps
 from suite.report.sections import sections
 from tests import report_records as make
 
@@ -216,3 +216,10 @@ def test_titles_of_narrow_panels_are_broken_into_lines():
     titles = [paper._panel_title(section, 5) for section in sections(entries(*made))]
     assert [title.splitlines()[0] for title in titles] == ["har2", "har2"] and titles[0] != titles[1]
     assert all(title.endswith("n=5") and max(map(len, title.splitlines())) <= 34 for title in titles)
+
+
+def test_an_engines_precisions_and_seeds_share_its_colour_and_no_marker():
+    names = ["loop", "torch", "torch-tf32", "triton", "triton-tf32", "triton-bf16", "triton-x16", "triton-tf32-x16"]
+    looks = measured._looks(names)
+    assert len({(look.colour, look.marker) for look in looks.values()}) == len(names)
+    assert {looks[name].colour for name in names[3:]} == {measured.engine_look("triton").colour}

@@ -18,6 +18,7 @@ from models.scan.cell import width
 from models.scan.fused import ROWS
 from suite.benchmark import loops, shapes
 from suite.benchmark.shapes import Shape
+from suite.work.peak import ran_out
 from suite.work.tf32 import allow_in_cudnn
 
 LOOP = "loop"
@@ -115,38 +116,39 @@ class Step:
         self._cudnn()
         loss.backward()
 
-    def own_loss(self) -> float:
-        """The loss as a number, without gradients."""
-        return float(self.forward_only())
+    def losses(self) -> Tensor:
+        """The loss of each seed, (S,)."""
+        return self.forward()[None]
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the weights, by the name they have without the loop around the model."""
+        """A copy of the first seed's weights, by the name they have without the loop around the model."""
         return {_plain(name): value.detach().clone() for name, value in self.model.named_parameters()}
 
     def load(self, weights: dict[str, Tensor]) -> None:
-        """Take these weights."""
+        """Give every seed these weights."""
         with torch.no_grad():
             for name, value in self.model.named_parameters():
                 value.copy_(weights[_plain(name)])
 
-    def gradients(self) -> dict[str, Tensor]:
-        """Copies of the gradients, after a backward."""
-        return {
-            _plain(name): value.grad.detach().clone()
-            for name, value in self.model.named_parameters()
-            if value.grad is not None
-        }
+    def gradients(self) -> list[dict[str, Tensor]]:
+        """Copies of each seed's gradients, after a backward."""
+        named = self.model.named_parameters()
+        return [{_plain(name): value.grad.clone() for name, value in named if value.grad is not None}]
 
-    def tried(self, length: int) -> tuple[float, dict[str, Tensor]]:
-        """Loss and gradients of the first seed over the first time steps."""
-        whole = self.x
-        self.x = whole.detach()[..., :length, :].clone().requires_grad_(whole.requires_grad)
+    def tried(self, length: int) -> list[tuple[float, dict[str, Tensor]]]:
+        """Each seed's loss and gradients over the first time steps of the first seed's batch."""
+        whole = self.x, self.y
+        self.x, self.y = self._first_batch(length)
         try:
-            loss = self.own_loss()
+            with torch.no_grad():
+                losses = self.losses().tolist()
             self.backward(self.forward())
-            return loss, self.gradients()
+            return list(zip(losses, self.gradients(), strict=True))
         finally:
-            self.x = whole
+            self.x, self.y = whole
+
+    def _first_batch(self, length: int) -> tuple[Tensor, Tensor]:
+        return self.x.detach()[:, :length].clone().requires_grad_(self.x.requires_grad), self.y
 
     def __call__(self) -> Tensor:
         """A whole step; returns the loss, at which nothing has looked yet: on a GPU the work may be still to do."""
@@ -181,11 +183,14 @@ class SideBySideStep(Step):
         self.optimizer = torch.optim.Adam(list(self.stacked.values()), lr=1e-5, fused=True)
         try:
             self.forward_only()
-        except Exception as error:  # of many kinds: torch's, an engine's
-            raise engines.EngineError(f"{seeds} seeds side by side: {str(error).splitlines()[0][:120]}") from error
+        except RuntimeError as error:
+            if ran_out(error):
+                raise
+            words = (str(error).splitlines() or [type(error).__name__])[0][:120]
+            raise engines.EngineError(f"{seeds} seeds side by side: {words}") from error
 
     def losses(self) -> Tensor:
-        """Each seed's loss, (S,)."""
+        """The loss of each seed, (S,)."""
         self._cudnn()
 
         def loss(own: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
@@ -197,24 +202,25 @@ class SideBySideStep(Step):
         """The sum of the losses."""
         return self.losses().sum()
 
-    def own_loss(self) -> float:
-        """The first seed's loss, without gradients."""
-        with torch.no_grad():
-            return float(self.losses()[0])
-
     def weights(self) -> dict[str, Tensor]:
-        """The first seed's."""
+        """A copy of the first seed's."""
         return {name: whole.detach()[0].clone() for name, whole in self.stacked.items()}
 
     def load(self, weights: dict[str, Tensor]) -> None:
-        """Give the first seed these weights."""
+        """Give every seed these weights."""
         with torch.no_grad():
             for name, whole in self.stacked.items():
-                whole[0].copy_(weights[name])
+                whole.copy_(weights[name].expand_as(whole))
 
-    def gradients(self) -> dict[str, Tensor]:
-        """The first seed's, after a backward."""
-        return {name: whole.grad[0].clone() for name, whole in self.stacked.items() if whole.grad is not None}
+    def gradients(self) -> list[dict[str, Tensor]]:
+        """Copies of each seed's gradients, after a backward."""
+        named = {name: whole.grad for name, whole in self.stacked.items() if whole.grad is not None}
+        return [{name: grad[s].clone() for name, grad in named.items()} for s in range(len(self.y))]
+
+    def _first_batch(self, length: int) -> tuple[Tensor, Tensor]:
+        x, y = self.x.detach()[:1, :, :length], self.y[:1]
+        x = x.expand(len(self.x), *x.shape[1:]).clone().requires_grad_(self.x.requires_grad)
+        return x, y.expand(self.y.shape).clone()
 
 
 def _plain(name: str) -> str:
@@ -263,28 +269,52 @@ def gemms(model_name: str, shape: Shape, device: torch.device) -> Callable[[], N
     return run
 
 
-def check_equal(steps: dict[str, Step]) -> None:
-    """Refuse to time what does not compute the same: losses and gradients of all contenders agree at equal weights.
+class Judge:
+    """Refuses to time what does not compute the same as a first contender, at equal weights and on equal batches.
 
-    ``CLOSE`` says how closely. Of several seeds the first one is looked at.
+    Args:
+        name: of the first one.
+        first: its step.
+    """
+
+    def __init__(self, name: str, first: Step) -> None:
+        self.name, self.first = name, first
+        self.weights = first.weights()
+        first.load(self.weights)
+        self.wanted: dict[int, tuple[float, dict[str, Tensor]]] = {}  # by the number of time steps
+
+    def check(self, name: str, step: Step) -> None:
+        """Compare each seed's loss and gradients, as closely as ``CLOSE`` says.
+
+        Raises:
+            Unequal: naming the two that differ.
+        """
+        step.load(self.weights)
+        precisions = {step.precision, self.first.precision}
+        length = step.shape.T if precisions == {"float32"} else min(FIRST, step.shape.T)
+        if length not in self.wanted:
+            self.wanted[length] = self.first.tried(length)[0]
+        value, others = self.wanted[length]
+        close, near = (max(limits) for limits in zip(*(CLOSE[one] for one in precisions), strict=True))
+        for loss, gradients in step.tried(length):
+            if not abs(loss - value) <= close * abs(value):
+                raise Unequal(f"{name} gives loss {loss}, {self.name} {value}: they do not compute the same")
+            apart = distance(gradients, others)
+            if not apart <= near:
+                line = f"{name}'s gradient lies {apart:.1e} from that of {self.name}: they do not compute the same"
+                raise Unequal(line)
+
+
+def check_equal(steps: dict[str, Step]) -> None:
+    """Compare all with the first one.
 
     Raises:
         Unequal: naming the two that differ.
     """
-    first = next(iter(steps))
-    weights = steps[first].weights()
-    wanted: dict[int, tuple[float, dict[str, Tensor]]] = {}  # by the number of time steps
+    judge: Judge | None = None
     for name, step in steps.items():
-        step.load(weights)
-        length = step.shape.T if step.precision == "float32" else min(FIRST, step.shape.T)
-        if length not in wanted:
-            wanted[length] = steps[first].tried(length)
-        (loss, gradients), (value, others), (close, near) = step.tried(length), wanted[length], CLOSE[step.precision]
-        if not abs(loss - value) <= close * abs(value):
-            raise Unequal(f"{name} gives loss {loss}, {first} {value}: they do not compute the same")
-        apart = distance(gradients, others)
-        if not apart <= near:
-            raise Unequal(f"{name}'s gradient lies {apart:.1e} from that of {first}: they do not compute the same")
+        judge = judge or Judge(name, step)
+        judge.check(name, step)
 
 
 def distance(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:

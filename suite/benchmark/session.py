@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +16,7 @@ from suite.benchmark.contenders import LOOP, Contender, Step
 from suite.benchmark.shapes import Shape
 from suite.benchmark.table import Row
 from suite.benchmark.timing import Timing, interleaved
+from suite.work.peak import ran_out
 from suite.work.tf32 import allow_in_cudnn
 
 GEMM = "gemm"
@@ -54,46 +57,66 @@ def measure(wanted: Wanted, say: Callable[[str], object], wrong: list[str] | Non
     Args:
         wanted: what.
         say: told what goes on.
-        wrong: gets a line for each shape and model that is not timed because its contenders do not compute the same,
-            or because the device's memory does not hold them.
+        wrong: gets a line for each contender that is not timed because it does not compute the same as the first one,
+            or because the device's memory does not hold it.
     """
     before, flush = torch.get_num_threads(), wanted.device.type == "cpu"
     rounded = allow_in_cudnn(False)
     torch.set_flush_denormal(True)  # vanishing gradients are subnormal, and cost 4 to 12 times more
+    told = _Told(say, [] if wrong is None else wrong)
     try:
         for shape, model in wanted.pairs:
             for threads in wanted.threads if flush else (1,):
                 torch.set_num_threads(threads)
-                try:
-                    yield from _rows(shape, model, threads, wanted, say)
-                except (contenders.Unequal, torch.OutOfMemoryError) as error:
-                    line = f"not timed: {shape.name} {model}: {str(error).splitlines()[0]}"
-                    say(line)
-                    if wrong is not None:
-                        wrong.append(line)
+                with told.of(f"{shape.name} {model}"):
+                    yield from _rows(shape, model, threads, wanted, told)
     finally:
         torch.set_num_threads(before)
         allow_in_cudnn(rounded)
 
 
-def _rows(shape: Shape, model: str, threads: int, wanted: Wanted, say: Callable[[str], object]) -> Iterator[Row]:
-    steps: dict[str, Step] = {}
-    able: dict[str, Contender] = {}
-    for one in wanted.contenders:
+@dataclass(frozen=True)
+class _Told:
+    """Says what is left out and what is wrong, and goes on."""
+
+    say: Callable[[str], object]
+    wrong: list[str]
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Tell what happens within the block to what has this name; other errors pass."""
         try:
-            steps[one.name] = one.step(model, shape, wanted.device)
-            able[one.name] = one
+            yield
         except EngineError as error:
-            say(f"left out: {shape.name} {model} {one.name}: {str(error).removeprefix(f'engine {one.engine}: ')}")
+            self.say(f"left out: {name}: {re.sub(r'^engine [a-z]+: ', '', str(error))}")
+        except (contenders.Unequal, RuntimeError) as error:
+            if not isinstance(error, contenders.Unequal) and not ran_out(error):
+                raise
+            line = f"not timed: {name}: {str(error).splitlines()[0]}"
+            self.say(line)
+            self.wrong.append(line)
+
+
+def _rows(shape: Shape, model: str, threads: int, wanted: Wanted, told: _Told) -> Iterator[Row]:
+    steps: dict[str, Step] = {}
+    judge: contenders.Judge | None = None
+    for one in wanted.contenders:
+        with told.of(f"{shape.name} {model} {one.name}"):
+            step = one.step(model, shape, wanted.device)
+            judge = judge or contenders.Judge(one.name, step)
+            judge.check(one.name, step)
+            steps[one.name] = step
+    able = [one for one in wanted.contenders if one.name in steps]
     if not able:
         return
-    say(f"measuring {shape.name} {model}, {threads} thread{'s' if threads > 1 else ''}: {', '.join(able)}")
-    contenders.check_equal(steps)
+    names = ", ".join(steps)
+    told.say(f"measuring {shape.name} {model}, {threads} thread{'s' if threads > 1 else ''}: {names}")
     calls: dict[str, Callable[[], object]] = {**steps, GEMM: contenders.gemms(model, shape, wanted.device)}
     clock = CLOCKS[wanted.clock]
     times = interleaved(calls, seconds=wanted.seconds, least=wanted.least, device=wanted.device, clock=clock)
-    for name, one in able.items():
-        yield row(shape, model, one, threads, times[name], times.get(LOOP), times[GEMM])
+    for one in able:
+        gemm = times[GEMM] if one.seeds == 1 and one.precision == "float32" else None
+        yield row(shape, model, one, threads, times[one.name], times.get(LOOP), gemm)
 
 
 def row(

@@ -11,7 +11,12 @@ KEY = ("shape", "model", "engine", "threads", "batch", "hidden", "length", "inpu
 
 def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """What makes two rows comparable."""
-    return tuple(row[name] for name in KEY)
+    return tuple(row[word] for word in KEY)
+
+
+def name(row: Mapping[str, Any]) -> str:
+    """Shape, model and engine: how a line about a row begins."""
+    return f"{row['shape']} {row['model']} {row['engine']}"
 
 
 def unmeasured(stored: Iterable[Row], rows: Iterable[Row]) -> int:
@@ -57,7 +62,7 @@ def regressions(rows: Iterable[Row], baseline: Iterable[Row], *, tolerance: floa
             continue
         if row["ratio_to_loop"] < (1 - tolerance) * before["ratio_to_loop"]:
             found.append(
-                f"{row['shape']} {row['model']} {row['engine']}: {row['ratio_to_loop']:.2f} times the loop, "
+                f"{name(row)}: {row['ratio_to_loop']:.2f} times the loop, "
                 f"the baseline says {before['ratio_to_loop']:.2f}"
             )
     return found
@@ -76,7 +81,7 @@ def missing(
     """
     measured, pairs, engines = {key(row) for row in rows}, set(pairs), set(engines)
     return [
-        f"{row['shape']} {row['model']} {row['engine']}: not measured, the baseline says {row['ratio_to_loop']:.2f}"
+        f"{name(row)}: not measured, the baseline says {row['ratio_to_loop']:.2f}"
         for row in baseline
         if row["threads"] == 1 and row["ratio_to_loop"] and row["engine"] in engines
         and (row["shape"], row["model"]) in pairs and key(row) not in measured

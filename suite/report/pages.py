@@ -88,6 +88,9 @@ def _measured_title(values: Mapping[str, Any], threads: Sequence[int]) -> str:
     return ", ".join([*words, many])
 
 
+_RATIO = "Speed over the plain loop, ratio of medians; -x16: a step of 16 seeds, over 16 steps of the loop."
+
+
 def speed_table(stem: str, values: Mapping[str, Any]) -> Table:
     """A speed file as a table."""
     rows = []
@@ -120,7 +123,7 @@ def speed_table(stem: str, values: Mapping[str, Any]) -> Table:
         Column("step", "training step (ms)", "step_text", note="Median."),
         Column("quartiles", "quartiles (ms)"),
         Column("forward", "forward (ms)", "forward_text"),
-        Column("ratio", "times the loop", "ratio_text", note="Speed over the plain loop, ratio of medians."),
+        Column("ratio", "times the loop", "ratio_text", note=_RATIO),
         Column("gemm", "GEMMs alone (ms)", "gemm_text"),
         Column("note", "note", left=True, wide=True),
     ]

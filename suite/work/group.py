@@ -157,7 +157,7 @@ def _train_together(job: Job, report: Callable[[Event], None], should_stop: Call
             report(Stopped(run.id))
         return True
     except (Exception, SystemExit) as error:
-        if isinstance(error, CannotStack) or _out_of_memory(error):  # alone they go on from their checkpoints
+        if isinstance(error, CannotStack) or peak.ran_out(error):  # alone they go on from their checkpoints
             tell(f"{job.runs[0].model} {job.runs[0].task}: seeds go one by one: {str(error).splitlines()[0]}")
             return False
         for one in ready:
@@ -166,14 +166,6 @@ def _train_together(job: Job, report: Callable[[Event], None], should_stop: Call
     for one in ready:
         report(Finished(_record(one, reasons[one.trainer.run.id], job)))
     return True
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """The error of torch itself, or the words of CUDA's driver, cuBLAS and Triton, which ask for memory beside it."""
-    words = ("out of memory", "ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    )
 
 
 def _record(ready: Prepared, reason: str, job: Job) -> dict[str, Any]:

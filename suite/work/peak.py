@@ -1,4 +1,4 @@
-"""Peak memory of one run, also where a process trains several runs one after the other."""
+"""Peak memory of one run, also where a process trains several runs one after the other; and what says it ran out."""
 
 from __future__ import annotations
 
@@ -32,3 +32,11 @@ def peak_bytes(device: torch.device) -> int:
     except OSError:
         pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: torch's own, or the words of CUDA's driver, cuBLAS and Triton."""
+    words = ("out of memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ _ENGINES = (  # colours of engines, told apart from models' by the legend's head
     ("graph", Look("#cc79a7", "D")),
     ("triton", Look("#009e73", "^")),
 )
+_VARIANTS = ("<", ">", "p", "*", "h", "d", "P")  # markers of an engine's precisions and numbers of seeds
 _DASHES = ("--", ":", "-.")  # bounds of a theory check
 _SERIES = (  # curves of a theory check that name no model
     Look("#0072b2", "o"),
@@ -43,6 +44,17 @@ def engine_look(engine: str) -> Look:
     return known.get(engine, known.get(engine.partition("-")[0], Look("#6699cc", "h")))
 
 
+def _looks(engines: Iterable[str]) -> dict[str, Look]:
+    """A look for each: an engine's precisions and numbers of seeds (``triton-tf32-x16``) share its colour alone."""
+    found: dict[str, Look] = {}
+    for engine in engines:
+        look = engine_look(engine)
+        taken = [other.marker for other in found.values() if other.colour == look.colour]
+        free = [marker for marker in (look.marker, *_VARIANTS) if marker not in taken]
+        found[engine] = Look(look.colour, (free or [look.marker])[0])
+    return found
+
+
 def ratios(name: str, values: Mapping[str, Any]) -> list[Plot]:
     """Speed over the plain loop, one figure a number of threads: a row a shape and model, a marker an engine."""
     rows = [row for row in values["rows"] if row.get("ratio_to_loop") is not None]
@@ -52,11 +64,10 @@ def ratios(name: str, values: Mapping[str, Any]) -> list[Plot]:
         keys = list(dict.fromkeys((row["shape"], row["model"]) for row in chosen))
         longest = max(len(f"{wording.model_title(model)}, {shape}") for shape, model in keys)
         figure, (axes,) = style.canvas(width=7.8, height=0.9 + 0.34 * len(keys), left=0.3 + 0.092 * longest)
-        for engine in dict.fromkeys(row["engine"] for row in chosen):
+        for engine, look in _looks(dict.fromkeys(row["engine"] for row in chosen)).items():
             mine = [row for row in chosen if row["engine"] == engine]
             x = [float(row["ratio_to_loop"]) for row in mine]
             y = [keys.index((row["shape"], row["model"])) for row in mine]
-            look = engine_look(engine)
             axes.plot(x, y, color=look.colour, marker=look.marker, linestyle="none", markersize=8, label=engine)
         axes.axvline(1.0, color=style.FAINT, linestyle=(0, (1, 2)), linewidth=1.4)
         axes.set_yticks(range(len(keys)), [f"{wording.model_title(model)}, {shape}" for shape, model in keys])
@@ -65,12 +76,18 @@ def ratios(name: str, values: Mapping[str, Any]) -> list[Plot]:
         axes.set_xlabel("training step: times as fast as the plain loop")
         common.legend(figure, axes)
         word = "thread" if threads == 1 else "threads"
+        many = any(row.get("seeds") not in (None, 1) for row in chosen)
         plots.append(
             common.finish(
                 figure,
                 name=f"speed-{name}-{threads}-{word}",
                 title=f"Speed over the plain loop, {threads} {word}",
-                caption=f"{machine(values)}, {values['date']}. Ratios of median training steps measured side by side.",
+                caption=f"{machine(values)}, {values['date']}. Ratios of median training steps measured side by side."
+                + (
+                    " An engine that ends in -x16 trains 16 seeds in a step, beside 16 steps of the loop."
+                    if many
+                    else ""
+                ),
             )
         )
     return plots
