@@ -28,7 +28,7 @@ ORDER = (LOOP, "torch", "reference", "fused", "native", "triton", "graph")
 # shapes here, and 3e-3 in expRNN over 784 steps, where a unit on the other side of modrelu's threshold jumps. Operands
 # rounded to tf32 and bf16 are compared over the first FIRST steps: there they change the loss by 2e-3 and 1e-2 at most,
 # a gradient by 0.07 and 0.11 (expRNN again), measured with the plain loop and rounded operands; over all steps they
-# make another function of expRNN (its gradient is 0.3 and 1.1 away at psMNIST's shape).
+# make another function of expRNN (its gradient is 0.3 and 1.1 away at psMNIST's shape, docs/gpu.md).
 CLOSE = {"float32": (1e-3, 5e-2), "tf32": (1e-2, 0.2), "bf16": (5e-2, 0.3)}
 FIRST = 16
 

@@ -88,7 +88,7 @@ def _measured_title(values: Mapping[str, Any], threads: Sequence[int]) -> str:
     return ", ".join([*words, many])
 
 
-_RATIO = "Speed over the plain loop, ratio of medians; -x16: a step of 16 seeds, over 16 steps of the loop."
+_RATIO = "Speed over the plain loop, ratio of medians; -xN: a step of N seeds, over N steps of the loop."
 
 
 def speed_table(stem: str, values: Mapping[str, Any]) -> Table:

@@ -83,11 +83,7 @@ def ratios(name: str, values: Mapping[str, Any]) -> list[Plot]:
                 name=f"speed-{name}-{threads}-{word}",
                 title=f"Speed over the plain loop, {threads} {word}",
                 caption=f"{machine(values)}, {values['date']}. Ratios of median training steps measured side by side."
-                + (
-                    " An engine that ends in -x16 trains 16 seeds in a step, beside 16 steps of the loop."
-                    if many
-                    else ""
-                ),
+                + (" An engine that ends in -xN trains N seeds in a step, beside N steps of the loop." if many else ""),
             )
         )
     return plots
