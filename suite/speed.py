@@ -90,7 +90,8 @@ def wanted(args: argparse.Namespace) -> Wanted:
     import torch
 
     from models import MODELS
-    from suite.benchmark.contenders import CLOSE, LOOP, ORDER, Contender
+    from suite.benchmark.contenders import LOOP, ORDER, Contender
+    from suite.benchmark.judge import CLOSE
     from suite.benchmark.session import Wanted
     from suite.benchmark.shapes import SHAPES
     from suite.work import launch

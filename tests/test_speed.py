@@ -11,7 +11,7 @@ import torch
 
 from models import MODELS
 from suite import speed
-from suite.benchmark import contenders, overhead, rounding, session, table
+from suite.benchmark import contenders, judge, overhead, rounding, session, table
 from suite.benchmark.contenders import LOOP, Contender, Step
 from suite.benchmark.shapes import SHAPES, Shape, batch
 from suite.benchmark.timing import Timing, interleaved
@@ -28,7 +28,7 @@ def test_all_contenders_compute_the_same(model, shape):
     short = replace(SHAPES[shape], T=5, B=3, H=8)
     engines = [LOOP, "reference", "fused"] + (["torch"] if model in ("lstm", "tanh") else [])
     steps = {engine: Step(model, engine, short, CPU) for engine in engines}
-    contenders.check_equal(steps)
+    judge.check_equal(steps)
     losses = {engine: step() for engine, step in steps.items()}
     assert max(losses.values()) - min(losses.values()) < 1e-4 * max(losses.values())
     gradients = [
@@ -43,8 +43,8 @@ def test_all_contenders_compute_the_same(model, shape):
 def test_what_differs_is_not_timed():
     steps = {engine: Step("cornn", engine, TINY, CPU) for engine in (LOOP, "fused")}
     steps["fused"].model.recurrence.dt = 0.3
-    with pytest.raises(contenders.Unequal, match="they do not compute the same"):
-        contenders.check_equal(steps)
+    with pytest.raises(judge.Unequal, match="they do not compute the same"):
+        judge.check_equal(steps)
 
 
 @pytest.mark.parametrize("damage", [lambda g: g.mul_(1.1), lambda g: g.fill_(float("nan"))])
@@ -58,8 +58,8 @@ def test_a_wrong_backward_is_not_timed(monkeypatch, damage):
             damage(self.model.recurrence.i2h.weight.grad)
 
     monkeypatch.setattr(Step, "backward", damaged)
-    with pytest.raises(contenders.Unequal, match=r"fused's gradient lies .* from that of loop"):
-        contenders.check_equal(steps)
+    with pytest.raises(judge.Unequal, match=r"fused's gradient lies .* from that of loop"):
+        judge.check_equal(steps)
 
 
 def test_shapes_are_those_of_the_tasks():
@@ -96,7 +96,7 @@ def test_seeds_side_by_side_are_compared_and_timed(model, seeds):
     if seeds == 2:
         first, second = steps["fused-x2"].losses().tolist()
         assert abs(first - second) > 1e-6
-    contenders.check_equal(steps)
+    judge.check_equal(steps)
     if seeds == 2:
         before = {k: v.detach().clone() for k, v in steps["fused-x2"].stacked.items()}
         steps["fused-x2"]()
@@ -112,8 +112,8 @@ def test_a_wrong_gradient_of_any_seed_is_not_timed(seed, monkeypatch):
         return [{k: (1.1 if s == seed else 1.0) * g for k, g in one.items()} for s, one in enumerate(gradients(self))]
 
     monkeypatch.setattr(contenders.SideBySideStep, "gradients", damaged)
-    with pytest.raises(contenders.Unequal, match=r"fused-x3's gradient lies"):
-        contenders.check_equal(steps)
+    with pytest.raises(judge.Unequal, match=r"fused-x3's gradient lies"):
+        judge.check_equal(steps)
 
 
 @pytest.mark.parametrize("seed", [0, 2])
@@ -122,8 +122,8 @@ def test_a_wrong_loss_of_any_seed_is_not_timed(seed, monkeypatch):
     losses = contenders.SideBySideStep.losses
     wrong = torch.tensor([7.0 if s == seed else 1.0 for s in range(3)])
     monkeypatch.setattr(contenders.SideBySideStep, "losses", lambda self: losses(self) * wrong)
-    with pytest.raises(contenders.Unequal, match=r"fused-x3 gives loss"):
-        contenders.check_equal(steps)
+    with pytest.raises(judge.Unequal, match=r"fused-x3 gives loss"):
+        judge.check_equal(steps)
 
 
 @pytest.mark.parametrize(("precision", "length"), [("float32", 20), ("tf32", 16), ("bf16", 16)])
@@ -140,11 +140,11 @@ def test_rounded_operands_are_compared_over_the_first_steps(precision, length):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Step, "tried", watched)
-        contenders.check_equal(steps)
+        judge.check_equal(steps)
         assert ("fused", length) in asked and ("loop", length) in asked
         patch.setattr(steps["fused"].model.recurrence, "dt", 0.8)
-        with pytest.raises(contenders.Unequal):
-            contenders.check_equal(steps)
+        with pytest.raises(judge.Unequal):
+            judge.check_equal(steps)
 
 
 def test_a_ratio_of_several_seeds_is_over_as_many_steps_of_the_loop():
@@ -156,7 +156,7 @@ def test_a_ratio_of_several_seeds_is_over_as_many_steps_of_the_loop():
 
 def failing(monkeypatch, error, *, shape="har2", engine="fused", after=0):
     """From now on the check of this engine at this shape raises, after as many that pass."""
-    check, seen = contenders.Judge.check, []
+    check, seen = judge.Judge.check, []
 
     def checked(self, name, step):
         if (step.shape.name, name) == (shape, engine):
@@ -165,13 +165,13 @@ def failing(monkeypatch, error, *, shape="har2", engine="fused", after=0):
                 raise error
         check(self, name, step)
 
-    monkeypatch.setattr(contenders.Judge, "check", checked)
+    monkeypatch.setattr(judge.Judge, "check", checked)
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        contenders.Unequal("fused gives loss 2, loop 1: they do not compute the same"),
+        judge.Unequal("fused gives loss 2, loop 1: they do not compute the same"),
         torch.OutOfMemoryError("CUDA out of memory\nmore lines"),
         RuntimeError("Triton Error [CUDA]: out of memory"),
     ],
@@ -210,7 +210,7 @@ def test_what_fell_and_is_not_measured_again_stays_fallen(tmp_path, monkeypatch,
     content = json.loads(baseline.read_text())
     content["rows"][1]["ratio_to_loop"] *= 1000
     baseline.write_text(json.dumps(content))
-    failing(monkeypatch, contenders.Unequal("they do not compute the same"), after=1)
+    failing(monkeypatch, judge.Unequal("they do not compute the same"), after=1)
     assert speed.main([*SMALL, *folder, "--gate"]) == 3
     assert "regression: har2 tanh fused" in capsys.readouterr().err
 
@@ -218,7 +218,7 @@ def test_what_fell_and_is_not_measured_again_stays_fallen(tmp_path, monkeypatch,
 def test_a_gate_with_nothing_to_compare_because_of_that_is_no_misuse(tmp_path, monkeypatch, capsys):
     folder = ["--results-dir", str(tmp_path)]
     assert speed.main([*SMALL, *folder, "--save-baseline"]) == 0
-    failing(monkeypatch, contenders.Unequal("they do not compute the same"), shape="adding")
+    failing(monkeypatch, judge.Unequal("they do not compute the same"), shape="adding")
     other = [word.replace("har2", "adding") for word in SMALL]
     assert speed.main([*other, *folder, "--gate"]) == 1
     assert "has no ratio for what was measured" not in capsys.readouterr().err

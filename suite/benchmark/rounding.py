@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from models import MODELS
-from suite.benchmark.contenders import LOOP, Step, distance
+from suite.benchmark.contenders import LOOP, Step
+from suite.benchmark.judge import distance
 from suite.benchmark.shapes import SHAPES, Shape
 
 BITS = {"tf32": 13, "bf16": 16}  # of a float32's mantissa that are dropped

@@ -13,6 +13,7 @@ import torch
 from models.scan.engines import EngineError
 from suite.benchmark import contenders
 from suite.benchmark.contenders import LOOP, Contender, Step
+from suite.benchmark.judge import Judge, Unequal
 from suite.benchmark.shapes import Shape
 from suite.benchmark.table import Row
 from suite.benchmark.timing import Timing, interleaved
@@ -89,8 +90,8 @@ class _Told:
             yield
         except EngineError as error:
             self.say(f"left out: {name}: {re.sub(r'^engine [a-z]+: ', '', str(error))}")
-        except (contenders.Unequal, RuntimeError) as error:
-            if not isinstance(error, contenders.Unequal) and not ran_out(error):
+        except (Unequal, RuntimeError) as error:
+            if not isinstance(error, Unequal) and not ran_out(error):
                 raise
             line = f"not timed: {name}: {str(error).splitlines()[0]}"
             self.say(line)
@@ -99,12 +100,12 @@ class _Told:
 
 def _rows(shape: Shape, model: str, threads: int, wanted: Wanted, told: _Told) -> Iterator[Row]:
     steps: dict[str, Step] = {}
-    judge: contenders.Judge | None = None
+    first: Judge | None = None
     for one in wanted.contenders:
         with told.of(f"{shape.name} {model} {one.name}"):
             step = one.step(model, shape, wanted.device)
-            judge = judge or contenders.Judge(one.name, step)
-            judge.check(one.name, step)
+            first = first or Judge(one.name, step)
+            first.check(one.name, step)
             steps[one.name] = step
     able = [one for one in wanted.contenders if one.name in steps]
     if not able:
