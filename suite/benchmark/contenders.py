@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from models import MODELS, build
+from models import build
 from models.classifier import SequenceModel
 from models.scan import engines
 from models.scan.cell import width
@@ -254,8 +254,3 @@ def gemms(model_name: str, shape: Shape, device: torch.device) -> Callable[[], N
                     torch.mm(u, V, out=grad_x)
 
     return run
-
-
-def names() -> tuple[str, ...]:
-    """Models that are measured."""
-    return tuple(MODELS)
