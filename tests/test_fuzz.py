@@ -114,19 +114,22 @@ def test_records_with_a_foreign_value_anywhere_are_refused_or_sound(data, record
         assert all(len(norms) == len(p["t"]) for p in found["profiles"] for norms in p["norms"])
 
 
-@given(data=st.data())
-def test_records_without_any_one_field_are_refused_or_sound(data, record):
-    at = data.draw(st.sampled_from([p for p in places(record) if p and isinstance(p[-1], str)]))
-    parent = record
-    for step in at[:-1]:
-        parent = parent[step]
-    values = changed(record, at[:-1], {k: v for k, v in parent.items() if k != at[-1]})
-    try:
-        validate(values)
-    except RecordError as error:
-        assert str(error)
-    else:  # one that older records lack, or one of an open table
-        assert at[0] in ("where", "sources", "error", "curve") or at[:2] == ("run", "recipe")
+def test_records_without_any_one_field_are_refused_or_sound(record):
+    """Every field, not a sample of them."""
+    sound = set()
+    for at in (p for p in places(record) if p and isinstance(p[-1], str)):
+        parent = record
+        for step in at[:-1]:
+            parent = parent[step]
+        try:
+            validate(changed(record, at[:-1], {k: v for k, v in parent.items() if k != at[-1]}))
+        except RecordError as error:
+            assert str(error)
+        else:
+            sound.add(at)
+    for at in sound:  # one that older records lack, or one of an open table
+        older = at == ("seconds", "train_processor")
+        assert older or at[0] in ("where", "sources", "error", "curve") or at[:2] == ("run", "recipe"), at
 
 
 @given(st.text(alphabet='{}[]",:0123456789eE+-.ntrufalse \\u', max_size=200) | st.binary(max_size=200).map(repr))
