@@ -113,11 +113,8 @@ def wanted(args: argparse.Namespace) -> Wanted:
         for m in models or MODELS
         if m == "cornn" or models is not None or shapes is not None or s in ALWAYS
     )
-    threads = (
-        (1,)
-        if (quick or args.clock == "cpu") and args.threads == "1,2"
-        else (_numbers(args.threads, "--threads", cli.MOST_THREADS))
-    )
+    alone = (quick or args.clock == "cpu") and args.threads == "1,2"
+    threads = (1,) if alone else _numbers(args.threads, "--threads", cli.MOST_THREADS)
     if args.clock == "cpu" and (threads != (1,) or device.type != "cpu"):
         raise UsageError("--clock cpu: processor time compares steps of one thread on a cpu: add --threads 1")
     seconds = min(2.0, args.seconds) if quick else args.seconds

@@ -35,9 +35,9 @@ def project() -> Path:
 def _sort_out_gpu(config, items):
     mine = [item for item in items if "gpu" in item.keywords]
     if GPU:
-        others = [item for item in items if "gpu" not in item.keywords and "triton_cases" not in item.path.parts]
-        items[:] = [item for item in items if item not in others]
-        config.hook.pytest_deselected(items=others)
+        cases = [item for item in items if "gpu" in item.keywords or "triton_cases" in item.path.parts]
+        config.hook.pytest_deselected(items=list(set(items) - set(cases)))
+        items[:] = cases
     if not GPU or not torch.cuda.is_available():
         reason = "no GPU" if GPU else "no GPU is asked for: RNNBENCH_TEST_GPU=1 runs these tests, and no others"
         for item in mine:

@@ -19,52 +19,46 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from models import MODELS
+from models.scan.rounding import DROPPED, rounded
 from suite.benchmark.contenders import LOOP, Step
 from suite.benchmark.judge import distance
 from suite.benchmark.shapes import SHAPES, Shape
 
-BITS = {"tf32": 13, "bf16": 16}  # of a float32's mantissa that are dropped
 CPU = torch.device("cpu")
-
-
-def rounded(x: Tensor, bits: int) -> Tensor:
-    """Float32 without its lowest mantissa bits, nearest even."""
-    whole = x.detach().contiguous().view(torch.int32)
-    return ((whole + ((1 << (bits - 1)) - 1) + ((whole >> bits) & 1)) & -(1 << bits)).view(torch.float32)
 
 
 class _Product(torch.autograd.Function):
     """x @ W of rounded operands, and so in the backward."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, W: Tensor, bits: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, W: Tensor, precision: str) -> Tensor:
         ctx.save_for_backward(x, W)
-        ctx.bits = bits
-        return rounded(x, bits) @ rounded(W, bits)
+        ctx.precision = precision
+        return rounded(x, precision) @ rounded(W, precision)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        (x, W), g = (rounded(t, ctx.bits) for t in ctx.saved_tensors), rounded(grads[0], ctx.bits)
+        (x, W), g = (rounded(t, ctx.precision) for t in ctx.saved_tensors), rounded(grads[0], ctx.precision)
         return g @ W.mT, x.mT @ g, None
 
 
 class Rounded(TorchFunctionMode):
     """Within the block, ``F.linear`` and ``@`` on matrices round their operands, but for the weight ``exact``."""
 
-    def __init__(self, bits: int, exact: Tensor) -> None:
+    def __init__(self, precision: str, exact: Tensor) -> None:
         super().__init__()
-        self.bits, self.exact, self.products = bits, exact, 0
+        self.precision, self.exact, self.products = precision, exact, 0
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Torch's hook."""
         if func is F.linear and args[1] is not self.exact:
             x, W, bias = (*args, None)[:3]
             self.products += 1
-            product = _Product.apply(x, W.mT, self.bits)
+            product = _Product.apply(x, W.mT, self.precision)
             return product if bias is None else product + bias
         if func in (Tensor.__matmul__, Tensor.matmul, torch.matmul, torch.mm):
             self.products += 1
-            return _Product.apply(*args, self.bits)
+            return _Product.apply(*args, self.precision)
         return func(*args, **(kwargs or {}))
 
 
@@ -73,8 +67,8 @@ def apart(model: str, shape: Shape, seed: int) -> dict[str, tuple[float, float]]
     step = Step(model, LOOP, shape, CPU, seed=seed)
     ((loss, gradients),) = step.tried(shape.T)
     found = {}
-    for precision, bits in BITS.items():
-        with Rounded(bits, step.model.readout.weight):
+    for precision in DROPPED:
+        with Rounded(precision, step.model.readout.weight):
             ((other, others),) = step.tried(shape.T)
         found[precision] = abs(other - loss) / abs(loss), distance(others, gradients)
     return found
@@ -86,7 +80,7 @@ def lines(shape: Shape, models: tuple[str, ...], seeds: int) -> Iterator[str]:
         found = [apart(model, shape, seed) for seed in range(seeds)]
         cells = [
             f"{statistics.median(values):.1e} ({min(values):.1e} to {max(values):.1e})"
-            for precision in BITS
+            for precision in DROPPED
             for values in zip(*(one[precision] for one in found), strict=True)
         ]
         yield f"| {' | '.join((model, *cells))} |"

@@ -22,6 +22,7 @@ from models.fastrnn import FastRNNCell
 from models.lstm import LSTMCell
 from models.scan.cell import scan
 from models.scan.function import Needs
+from models.scan.rounding import rounded
 from models.scan.triton import launch, plan
 from models.tanh import TanhCell
 
@@ -315,8 +316,8 @@ def test_rounding_to_tf32():
     odd = 1 + 3 * 2**-11
     special = torch.tensor([0.0, -0.0, 1.0, 1 + 2**-11, odd, -odd, 3.4028e38, torch.inf, -torch.inf, torch.nan])
     nan_of_the_gpu = torch.tensor([0x7FFFFFFF], dtype=torch.int32).view(torch.float32)
-    got = launch.round_tf32(torch.cat((special, nan_of_the_gpu)))
+    got = rounded(torch.cat((special, nan_of_the_gpu)), "tf32")
     wanted = torch.tensor([0.0, -0.0, 1.0, 1.0, 1 + 2**-9, -1 - 2**-9, torch.inf, torch.inf, -torch.inf])
     assert torch.equal(got[:9], wanted) and bool(got[9:].isnan().all())
     many = torch.randn(1000)
-    assert torch.equal(launch.round_tf32(many), gates.rounded(many, "tf32"))
+    assert torch.equal(rounded(many, "tf32"), gates.rounded(many, "tf32"))

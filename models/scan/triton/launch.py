@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models.scan.cell import Cell, width
 from models.scan.function import Gradients, Needs
+from models.scan.rounding import rounded
 from models.scan.triton import plan as plans
 from models.scan.triton.cells import CONSTANTS, functor_of
 from models.scan.triton.kernels import backward_kernel, forward_kernel
@@ -67,24 +68,16 @@ def _outside(device: torch.device, precision: str) -> Iterator[None]:
         settings.fp32_precision = before
 
 
-def round_tf32(x: Tensor) -> Tensor:
-    """Float32 rounded to a 10-bit mantissa, nearest even; NaN and inf kept."""
-    bits = x.contiguous().view(torch.int32)
-    rounded = ((bits + 0xFFF + ((bits >> 13) & 1)) & -0x2000).view(torch.float32)
-    return torch.where(x == x, rounded, x)
-
-
 def _weights(W: Tensor | None, precision: str, like: Tensor, *, transpose: bool, dot: bool) -> Tensor:
     """The product's matrix (S, in, out), rounded to the precision; bfloat16 only where tensor cores read it."""
     if W is None:
         return like
     matrix = (W.mT if transpose else W).detach().contiguous()
-    if precision == "tf32":
-        return round_tf32(matrix)
-    if precision == "bf16":
-        rounded = matrix.to(torch.bfloat16)
-        return rounded if dot and not INTERPRETED else rounded.float()  # the interpreter's dot knows no bfloat16
-    return matrix
+    if precision == "float32":
+        return matrix
+    near = rounded(matrix, precision)
+    narrow = precision == "bf16" and dot and not INTERPRETED  # the interpreter's dot knows no bfloat16
+    return near.to(torch.bfloat16) if narrow else near
 
 
 def _seed_axis(tensor: Tensor | None, seeded: bool) -> Tensor | None:
