@@ -9,12 +9,14 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from suite import names
-from suite.report import across, content, inputs, style, targets, wording
-from suite.report.entries import entry
+from suite import names, recipes
+from suite.report import across, content, inputs, leaderboard, style, targets, wording
+from suite.report.entries import entry, read
+from suite.report.groups import OWN_BUDGET
 from suite.report.render import render
 from suite.report.sections import sections
 from suite.report.tables import FORMATS
+from suite.store import Store
 from tests import report_records as make
 
 
@@ -43,6 +45,43 @@ def test_times_of_a_shared_machine_are_marked():
     found = targets.table(sections(entries(*made))[0])
     marked = {row["model"]: row["seconds_text"].endswith("*") for row in found.rows}
     assert marked == {"cornn": True, "lstm": False} and "upper bounds" in found.note
+
+
+def test_runs_that_overlap_on_one_host_share_it(tmp_path):
+    times = {0: ("10:00:00", "10:30:00"), 1: ("10:29:59", "10:40:00"), 2: ("10:40:00", "10:50:00")}
+    for model, host in (("cornn", "one"), ("tanh", "another")):
+        for seed, (start, end) in times.items():
+            where = {"started": f"2026-01-05T{start}Z", "finished": f"2026-01-05T{end}Z"}
+            Store(tmp_path).put(
+                make.record(make.run(model, seed=seed), host=host if model == "cornn" else f"{seed}", **where)
+            )
+    Store(tmp_path).put(make.record(make.run("lstm", seed=0), host="long", started="2026-01-05T10:00:00Z"))
+    inside = {"started": "2026-01-05T10:05:00Z", "finished": "2026-01-05T10:06:00Z"}
+    Store(tmp_path).put(make.record(make.run("lstm", seed=1), host="long", **inside))
+    got = {(one.run.model, one.run.seed): one.shared for one in read(tmp_path)}
+    assert got == {("cornn", seed): seed < 2 for seed in times} | {("tanh", seed): False for seed in times} | {
+        ("lstm", 0): True, ("lstm", 1): True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("task", sorted(wording.TASK_TITLES))
+def test_a_protocols_epochs_are_those_of_the_recipe(task):
+    assert content.task(task)["epochs"] == recipes.tables(task)[1]["default"]["epochs"]
+
+
+def test_a_recipe_published_for_another_length_is_adapted():
+    runs = [make.run("cornn", "adding", options={"length": length}) for length in (100, 500)]
+    found = sections(entries(*map(make.record, runs)))
+    kinds = {section.options["length"]: leaderboard.recipe_kind(section.groups[0]) for section in found}
+    assert kinds == {100: "published", 500: "adapted"}
+
+
+def test_a_shorter_budget_says_of_how_many_epochs():
+    run = make.run("cornn", "har2", epochs=12)
+    (by_hand,) = sections(entries(make.record(run, sources={"epochs": "set: on the command line"})))
+    (own,) = sections(entries(make.record(run)))
+    assert (by_hand.length, own.length) == ("12 of 250 epochs", OWN_BUDGET)
+    assert leaderboard.heading(by_hand).endswith("12 of 250 epochs")
 
 
 def test_a_target_that_most_runs_miss_is_censored():
@@ -267,7 +306,7 @@ def test_equations_are_html_without_markup_from_outside():
 def test_content_files_hold_known_keys_only():
     kinds = {
         "models": "title name summary equations symbols initialisation source link blocks diagnostics",
-        "tasks": "title summary protocol full fixed target published_note data",
+        "tasks": "title summary protocol full fixed target epochs published_for published_note data",
     }
     for kind, known in kinds.items():
         for file in files("suite.report").joinpath("content", kind).iterdir():

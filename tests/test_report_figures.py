@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from suite.report import style, wording
 from suite.report.entries import entry
-from suite.report.plots import common, gradients, learning, measured, paper, steps
+from suite.report.plots import assumption, common, gradients, learning, measured, paper, steps
 from suite.report.sections import sections
 from tests import report_records as make
 
@@ -151,14 +151,46 @@ def test_the_papers_figures_come_from_the_right_records():
         adding = paper.adding(found, LOOKS)
         units = paper.psmnist_128(found, LOOKS)
         (ablation,) = paper.ablations(found)
-        assumption = paper.assumption(found)
+        weights = assumption.assumption(found)
     assert {"T = 500", "T = 2,000", "T = 5,000"} <= plot_texts(adding)
-    assert "coRNN, 12 epochs" in plot_texts(units) and "LSTM, 12 epochs" not in plot_texts(units)
-    assert "tanh RNN, 40 epochs" not in plot_texts(units)
+    assert "coRNN, 12 epochs, 1 seed" in plot_texts(units)
+    assert not any(text.startswith(("LSTM", "tanh RNN")) for text in plot_texts(units))
     assert {"2", "8", "0.5", "4"} <= plot_texts(ablation)
-    assert "psmnist" in plot_texts(assumption) and any(text.endswith(", n=1") for text in plot_texts(assumption))
-    assert not any("noisy_cifar" in text for text in plot_texts(assumption))
+    assert "psmnist" in plot_texts(weights) and any(text.endswith(", n=1") for text in plot_texts(weights))
+    assert not any("noisy_cifar" in text for text in plot_texts(weights))
     assert paper.ablations(found[:1]) == [] and paper.adding([], LOOKS) is None
+
+
+def test_a_long_run_stands_beside_the_mean_over_more_seeds():
+    made = [make.record(make.run("cornn", seed=seed)) for seed in range(3)] + [make.record(make.run(epochs=25))]
+    with style.drawing():
+        texts = plot_texts(paper.psmnist_128(sections(entries(*made)), LOOKS))
+    assert {"coRNN, 12 epochs, 3 seeds", "coRNN, 25 epochs, 1 seed"} <= texts
+
+
+def hand_set(task, seed, better):
+    run = make.run("cornn", task, seed, recipe={"epsilon": 2.0})
+    made = make.record(run, sources={"epsilon": "set: on the command line"})
+    made["metrics"]["valid"] = 1e-6 if better else 10.0
+    return made
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_recipe_set_by_hand_is_drawn_where_it_does_better(better):
+    found = sections(entries(make.record(make.run("cornn", "adding")), hand_set("adding", 0, better)))
+    with style.drawing():
+        plot = paper.adding(found, LOOKS)
+    assert ("coRNN, set by hand" in plot_texts(plot)) is better
+    assert ("Dashed: recipes set by hand that do better" in plot.caption) is better
+
+
+def test_the_caption_says_how_far_the_assumption_is_from_holding():
+    made = make.record(make.run("cornn", "psmnist"))
+    for row, eta in zip(made["curve"], [0.25, 0.4] + [1.0] * 10):
+        row["diagnostics"] |= {"eta": eta, "dt_r": 0.5}
+    with style.drawing():
+        caption = assumption.assumption(sections(entries(made))).caption
+    assert "Met after 2 of 12 of the epochs drawn; after a run's last one η is 2.0 to 2.0 times √Δt." in caption
 
 
 def test_a_figure_made_for_a_page_has_its_own_ids_and_variables(section):
@@ -213,7 +245,7 @@ def test_the_words_below_a_constant_guess_stand_clear_of_the_axis():
 def test_titles_of_narrow_panels_are_broken_into_lines():
     options = {"split": "random", "validation_fraction": 0.01}
     made = [make.record(make.run("cornn", "har2", options=options | {"validation_fraction": v})) for v in (0.01, 0.2)]
-    titles = [paper._panel_title(section, 5) for section in sections(entries(*made))]
+    titles = [assumption._panel_title(section, 5) for section in sections(entries(*made))]
     assert [title.splitlines()[0] for title in titles] == ["har2", "har2"] and titles[0] != titles[1]
     assert all(title.endswith("n=5") and max(map(len, title.splitlines())) <= 34 for title in titles)
 

@@ -68,10 +68,44 @@ def test_shorter_runs_are_for_the_pages_where_every_model_of_their_row_has_longe
 
     long, short, alone = made(epochs=12), made(), made("tanh")
     wider, second = made(recipe={"hidden_size": 256}), made(seed=1)
-    assert budgets(rows(long, short)) == ["12 epochs"]
-    assert sorted(budgets(rows(long, short, alone))) == ["12 epochs", "2 epochs"]
-    assert sorted(budgets(rows(long, wider))) == ["12 epochs", "2 epochs"]
-    assert sorted(budgets(rows(long, short, second))) == ["12 epochs", "2 epochs"]
+    assert budgets(rows(long, short)) == ["12 of 120 epochs"]
+    assert sorted(budgets(rows(long, short, alone))) == ["12 of 120 epochs", "2 of 120 epochs"]
+    assert sorted(budgets(rows(long, wider))) == ["12 of 120 epochs", "2 of 120 epochs"]
+    assert sorted(budgets(rows(long, short, second))) == ["12 of 120 epochs", "2 of 120 epochs"]
+
+
+def test_it_begins_with_how_much_of_the_protocol_was_run_and_what_was_told_apart():
+    short = make.record(make.run("tanh", epochs=2), sources={"epochs": "set: by hand"})
+    few = [scored(0.9 + seed / 1000, seed=seed) for seed in range(3)]
+    text = readme.digest(sections([*few, scored(0.8, model="lstm"), entry(short)], []))
+    assert text.startswith("5 runs: 4 with all epochs of their recipe (psmnist), the others shorter. Of 3 settings")
+    assert "2 have one seed. 0 pairs of models have seeds enough for a corrected test; it tells 0 of them" in text
+    many = [scored(0.9 + seed / 1000, seed=seed) for seed in range(10)]
+    many += [scored(0.8 + seed / 1000, seed=seed, model="lstm") for seed in range(10)]
+    assert "1 pairs of models have seeds enough for a corrected test; it tells 1 of them" in readme.digest(
+        sections(many, [])
+    )
+
+
+def test_means_of_errors_say_how_many_seeds_solved_the_task():
+    adding = {"task": "adding"}
+    _, _, row = rows(*(scored(value, seed=seed, **adding) for seed, value in enumerate((0.0001, 0.05, 0.16))))[:3]
+    assert row[1].endswith("(3; 2 solved)")
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_recipe_set_by_hand_is_named_where_it_does_better(better):
+    own = [make.record(make.run(task="adding", seed=seed)) for seed in range(2)]
+    changed = []
+    for seed in range(2):
+        run = make.run(task="adding", seed=seed, recipe={"epsilon": 2.0})
+        changed.append(make.record(run, sources={"epsilon": "set: by hand"}))
+        changed[-1]["metrics"] |= {"valid": 1e-5 if better else 9.0, "test": 0.002}
+    text = readme.digest(sections([entry(made) for made in own + changed], []))
+    assert ("Set by hand, and better than the above: adding (" in text) is better
+    assert ("coRNN [epsilon=2]: 0.00200 ± 0 (2; 2 solved)." in text) is better
+    alone = readme.digest(sections([entry(made) for made in [*own, changed[0]]], []))
+    assert "Set by hand, and" not in alone  # fewer seeds than the model's own
 
 
 def test_published_recipes_stand_beside_ours_with_the_reason():

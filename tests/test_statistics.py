@@ -192,6 +192,7 @@ def test_ten_seeds_can_decide_and_the_direction_counts():
     assert up.verdict == "a better" and down.verdict == "b better"
     assert up.p == pytest.approx(2 / 2**10)
     assert up.improvement == 1.0 and down.improvement == 0.0
+    assert (up.wins, down.wins) == (10, 0)
 
 
 def test_only_shared_seeds_are_compared():
@@ -208,7 +209,14 @@ def test_a_diverged_seed_takes_the_verdict_away():
     found = pairs.compare({"a": a, "b": scores([0.1] * 10)}, higher_is_better=True)[0]
     assert found.verdict.startswith("no verdict: diverged")
     assert found.improvement == pytest.approx(0.9)
-    assert found.pairs == 9
+    assert (found.pairs, found.wins) == (9, 9)  # the diverged run is worse than its partner
+
+
+def test_a_seeds_partner_is_its_own():
+    """Where data moves with the seed, A may lead on every seed and still not in every pair of runs."""
+    found = pairs.compare({"a": scores([0.9, 0.5, 0.7]), "b": scores([0.8, 0.4, 0.7])}, higher_is_better=True)[0]
+    assert (found.wins, found.shared) == (2, 3)
+    assert found.improvement == pytest.approx((3 + 1 + 1 + 0.5) / 9)  # of nine pairs of runs
 
 
 def test_pairs_are_corrected_over_the_whole_table():

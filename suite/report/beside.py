@@ -75,7 +75,9 @@ def _obstacles(group: Group, figure: Published) -> list[str]:
         reasons.append("recipe published for another task or size here")
     if figure.differs:
         reasons.append(figure.differs)
-    if figure.epochs is not None and run.budget.epochs != figure.epochs:
+    if figure.epochs is None:
+        reasons.append(f"epochs not stated there ({run.budget.epochs} here)")
+    elif run.budget.epochs != figure.epochs:
         words = "fewer" if run.budget.epochs < figure.epochs else "more"
         reasons.append(f"{words} epochs ({run.budget.epochs} here, {figure.epochs} there)")
     if run.precision != "float32":
@@ -137,16 +139,15 @@ def beside(section: Section) -> list[Comparison]:
     """Every group of the section beside every published figure for its model and task.
 
     A variant on other data (bundled digits, a part of the examples) is another task: no published figure stands beside
-    it. No figure is held against coRNN on psMNIST at 128 units: no source that was read says how to get one there, so
-    there is neither value nor verdict (``no_recipe`` says so). Of a model's recipes that were set by hand only the
-    first stands beside published figures: an ablation has many (``unheld`` names them).
+    it. Of a model's recipes that were set by hand only the first stands beside published figures: an ablation has many
+    (``unheld`` names them).
     """
     found = []
     left_out = {group.key for group in unheld(section)}
     for group in [group for group in section.groups if group.key not in left_out]:
         for figure in figures():
             ours = (group.run.model, section.variant.task)
-            if (figure.model, figure.task) == ours and not no_recipe(group) and not _other_data(group, figure):
+            if (figure.model, figure.task) == ours and not _other_data(group, figure):
                 found.append(compare(group, figure))
     return found
 
@@ -175,9 +176,3 @@ def headlines(section: Section) -> dict[str, Comparison]:
     for comparison in sorted(beside(section), key=preference):
         found.setdefault(comparison.group.key, comparison)
     return found
-
-
-def no_recipe(group: Group) -> bool:
-    """Whether no recipe is published for this setting, so that no published value stands beside it."""
-    run = group.run
-    return run.model == "cornn" and run.task == "psmnist" and run.recipe.get("hidden_size") == 128

@@ -37,6 +37,8 @@ def pairs_table(section: Section) -> Table | None:
             "low": pair.low,
             "high": pair.high,
             "interval_text": interval_text(pair.low, pair.high, metric),
+            "wins": pair.wins,
+            "wins_text": f"{pair.wins} of {pair.shared}",
             "improvement": pair.improvement,
             "improvement_text": wording.MISSING if pair.improvement is None else f"{pair.improvement:.2f}",
             "p": pair.p,
@@ -55,6 +57,7 @@ def pairs_table(section: Section) -> Table | None:
             Column("pairs", "pairs", note="Shared seeds that both finished."),
             Column("difference", f"A − B ({unit})", "difference_text", note="Mean paired difference."),
             Column("low", "95 % interval", "interval_text", note="Of the mean paired difference."),
+            Column("wins", "A better on", "wins_text", note="Of the shared seeds; on a seed both have the same data."),
             Column("improvement", "P(A better)", "improvement_text", note="Over all pairs of runs on shared seeds."),
             Column("p", "p (Holm)", "p_text", note="Sign-flip test, corrected over this table; only where n allows."),
             Column("verdict", "verdict", left=True, wrap=True),
@@ -90,10 +93,7 @@ _PUBLISHED = (
 def published_table(section: Section) -> Table | None:
     """Every group of a section beside every published figure of its model and task, or None without any."""
     found = beside.beside(section)
-    without = sorted({group.label for group in section.groups if beside.no_recipe(group)})
     note = "Where a source reports the last epoch, our last epoch stands beside it."
-    if without:
-        note += f" No recipe is published for psMNIST with 128 units: no value and no verdict for {', '.join(without)}."
     if unheld := beside.unheld(section):
         word = "recipe" if len(unheld) == 1 else "recipes"
         note += f" {len(unheld)} further {word} of the same model, set by hand, left out."

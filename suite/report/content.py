@@ -33,7 +33,8 @@ def model(name: str) -> dict[str, Any]:
 
 def task(name: str) -> dict[str, Any]:
     """What is known of a task: title, protocol, data sets; of a plug-in its name alone."""
-    nothing: dict[str, Any] = {"title": name, "summary": "", "published_note": "", "target": None, "full": {}}
+    nothing: dict[str, Any] = {"title": name, "summary": "", "published_note": "", "target": None}
+    nothing |= {"epochs": None, "full": {}, "published_for": {}}
     lists: dict[str, Any] = {"protocol": [], "data": [], "fixed": []}
     return nothing | lists | _load("tasks", name)
 
@@ -42,6 +43,11 @@ def departures(name: str, options: Mapping[str, Any]) -> list[str]:
     """Options of a task in which a variant departs from its protocol; those of the amount of data first."""
     full = {"train_examples": None, "test_examples": None, "max_length": None} | task(name)["full"]
     return [key for key, value in full.items() if options.get(key, value) != value]
+
+
+def elsewhere(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether the published recipe of a task is one for other options than these (``published_for`` of its file)."""
+    return any(options.get(key) != value for key, value in task(name)["published_for"].items())
 
 
 _TOKEN = re.compile(r"([_^])(\{[^}]*\}|\S)|([A-Za-z]+)|(.)", re.DOTALL)

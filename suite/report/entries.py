@@ -6,7 +6,7 @@ Ten thousand records of two hundred numbers an epoch would take gigabytes as Pyt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ class Entry:
         grad_norm: (E, 5) quantiles of the total gradient norm.
         diagnostics: a column a diagnostic, each (E,); NaN where an epoch lacks it.
         profiles: in order of epoch.
+        overlapped: whether another record's run was under way on the same host's CPU at some time of this one.
     """
 
     record: dict[str, Any]
@@ -67,6 +68,7 @@ class Entry:
     grad_norm: Array
     diagnostics: dict[str, Array]
     profiles: tuple[Profile, ...]
+    overlapped: bool = False
 
     @property
     def status(self) -> str:
@@ -83,7 +85,8 @@ class Entry:
     def shared(self) -> bool:
         """Whether its times are upper bounds: other runs, work or seeds side by side had a part of the machine."""
         where = self.record["where"]
-        return bool(where["shared_device"]) or where.get("seeds_together", 1) > 1 or self._starved
+        together = where.get("seeds_together", 1) > 1
+        return bool(where["shared_device"]) or together or self.overlapped or self._starved
 
     @property
     def _starved(self) -> bool:
@@ -177,4 +180,21 @@ def _read(paths: Iterable[Path], warn: Callable[[str], object] | None) -> list[E
             if warn is None:
                 raise
             warn(str(error))
+    beside = _overlapped(found)
+    return [replace(made, overlapped=True) if made.run.id in beside else made for made in found]
+
+
+def _overlapped(entries: Iterable[Entry]) -> set[str]:
+    """Ids of runs on a CPU during which another such run was under way on the same host (times are whole seconds)."""
+    hosts: dict[str, list[tuple[str, str, str]]] = {}
+    for made in (made for made in entries if made.run.device_kind == "cpu"):
+        where = made.record["where"]
+        hosts.setdefault(where["host"], []).append((where["started"], where["finished"], made.run.id))
+    found: set[str] = set()
+    for times in hosts.values():
+        last = ("", "")  # the latest end so far, and whose it is
+        for started, finished, name in sorted(times):
+            if started < last[0]:
+                found |= {name, last[1]}
+            last = max(last, (finished, name))
     return found

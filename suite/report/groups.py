@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.report import wording
+from suite.report import content, wording
 from suite.report.entries import Entry
 from suite.report.statistics import Spread, describe
 from suite.runs import Run, canonical, is_set
@@ -83,8 +83,14 @@ class Group:
         return {entry.run.seed for entry in self.entries}
 
     def source_kind(self, key: str) -> str:
-        """What kind of source a recipe's key has: published, adapted, tuned, default or set."""
-        return str(self.entries[0].record["sources"].get(key, "default")).partition(":")[0]
+        """What kind of source a recipe's key has: published, adapted, tuned, default or set.
+
+        A number that was published for other options of the task (the adding problem at another length) is adapted.
+        """
+        kind = str(self.entries[0].record["sources"].get(key, "default")).partition(":")[0]
+        if kind == "published" and content.elsewhere(self.run.task, self.run.task_options):
+            return "adapted"
+        return kind
 
     @property
     def by_hand(self) -> list[str]:
@@ -170,6 +176,14 @@ class Section:
         """The budget class for files and anchors."""
         word = "recipe" if self.budget == OWN_BUDGET else self.budget
         return word if self.machine is None else f"{word}-{self.machine}"
+
+    @property
+    def length(self) -> str:
+        """The budget in words, a shorter one than the protocol's beside it: ``12 of 120 epochs``."""
+        whole, epochs = content.task(self.variant.task)["epochs"], self.groups[0].run.budget.epochs
+        if whole is not None and epochs < whole and self.budget == wording.budget(epochs, None):
+            return f"{epochs} of {wording.budget(whole, None)}"
+        return self.budget
 
     @property
     def options(self) -> Mapping[str, Any]:

@@ -160,7 +160,7 @@ SHORT = (
 
 def heading(section: Section) -> str:
     """Variant, track and budget in one line."""
-    words = f"{section.name}, track {section.track}, {section.budget}"
+    words = f"{section.name}, track {section.track}, {section.length}"
     return words if section.machine is None else f"{words}, {section.machine}"
 
 

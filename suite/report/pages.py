@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from suite.report import comparisons, wording
-from suite.report.plots import measured, paper, steps
+from suite.report.plots import assumption, measured, paper, steps
 from suite.report.plots.common import Plot
 from suite.report.published import figures
 from suite.report.site import Site
@@ -179,7 +179,7 @@ def paper_figures(site: Site, views: Sequence[View]) -> None:
         ),
         (
             "Weight assumption",
-            [paper.assumption(sections)],
+            [assumption.assumption(sections)],
             "python -m suite.run --models cornn --tasks psmnist --seeds 0-9",
         ),
         (

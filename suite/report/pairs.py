@@ -23,6 +23,7 @@ class Paired:
         difference: mean of a - b, None without pairs.
         low: lower end of its 95 % interval, None below two pairs.
         high: its upper end.
+        wins: shared seeds on which a is better; a diverged run is worse than any other.
         improvement: probability that a run of a beats a run of b; diverged runs count as worst.
         p: Holm-adjusted p of the sign-flip test; None where n cannot reach significance.
         verdict: a sentence.
@@ -35,6 +36,7 @@ class Paired:
     difference: float | None
     low: float | None
     high: float | None
+    wins: int
     improvement: float | None
     p: float | None
     verdict: str
@@ -84,10 +86,11 @@ def _paired(
     a, b = couple
     seeds = sorted(set(groups[a]) & set(groups[b]))
     found = interval(differences.tolist())
-    improvement = None
+    improvement, wins = None, 0
     if seeds:
         sides = [[_worst(groups[side][seed], higher_is_better) for seed in seeds] for side in couple]
         improvement = probability_of_improvement(sides[0], sides[1], higher_is_better=higher_is_better)
+        wins = sum((x > y) if higher_is_better else (x < y) for x, y in zip(*sides))
     reachable = can_reach(int(np.count_nonzero(differences)), comparisons)
     return Paired(
         a=a,
@@ -97,6 +100,7 @@ def _paired(
         difference=float(differences.mean()) if differences.size else None,
         low=found[0] if found else None,
         high=found[1] if found else None,
+        wins=wins,
         improvement=improvement,
         p=p if reachable else None,
         verdict=_verdict(couple, len(seeds), differences, p if reachable else None, higher_is_better),

@@ -132,6 +132,24 @@ def representatives(groups: Sequence[Group], *, higher_is_better: bool) -> list[
     return list(best.values())
 
 
+def better_by_hand(section: Section) -> list[Group]:
+    """Of each model the best recipe set by hand that, on as many seeds, beats the model's own on validation data."""
+    sign = 1.0 if section.higher_is_better else -1.0
+
+    def valid(group: Group) -> float:
+        mean = group.mean("metrics", "valid")
+        return -np.inf if mean is None else sign * mean
+
+    found = []
+    own = [group for group in section.groups if not group.by_hand]
+    for group in representatives(own, higher_is_better=section.higher_is_better):
+        others = [other for other in section.groups if other.by_hand and other.run.model == group.run.model]
+        best = max(others, key=valid, default=group)
+        if valid(best) > valid(group) and len(best.done) >= len(group.done):
+            found.append(best)
+    return found
+
+
 def _choose_primaries(section: Section) -> None:
     """Mark the groups that stand for their models."""
     chosen = representatives(section.groups, higher_is_better=section.higher_is_better)

@@ -124,15 +124,15 @@ def band(axes: Axes, x: Array, rows: Array, look: Look, dashes: str, label: str,
         axes.fill_between(x, rows.min(axis=0), rows.max(axis=0), color=look.colour, alpha=0.16, linewidth=0)
 
 
-def metric_axis(axes: Axes, section: Section, word: str) -> None:
-    """Label and scale the y axis in the section's metric; errors stand on a log axis."""
+def metric_axis(axes: Axes, section: Section, word: str, *, guess: bool = True) -> None:
+    """Label and scale the y axis in the metric, errors on a log axis; ``guess`` draws the line of a constant guess."""
     if section.metric == "accuracy":
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
         axes.set_ylabel(f"{word} accuracy (%)")
     else:
         axes.set_yscale("log")
         axes.set_ylabel(f"{word} {wording.metric_unit(section.metric)}")
-    if section.chance is not None:
+    if guess and section.chance is not None:
         axes.axhline(section.chance, color=style.FAINT, linestyle=(0, (1, 2)), linewidth=1.4, zorder=1)
         if not section.higher_is_better:
             _make_room_below(axes, section.chance)

@@ -139,7 +139,7 @@ def costs(section: Section, looks: Mapping[str, Look]) -> Plot | None:
     for axes, label in zip(panels, ("training seconds a run", "trained parameters")):
         axes.set_xscale("log")
         axes.set_xlabel(label)
-        common.metric_axis(axes, section, "test")
+        common.metric_axis(axes, section, "test", guess=False)  # its line would press the points together
     panels[1].set_ylabel("")
     common.legend(figure, panels[0])
     machines = sorted({entry.machine for group in section.groups for entry in group.done})

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from suite.report.entries import Array, Entry
 from suite.report.groups import Group, Section
 from suite.report.plots import common, learning
 from suite.report.plots.common import Plot
+from suite.report.sections import better_by_hand
 from suite.report.style import Look
 from suite.runs import is_set
 
@@ -31,11 +31,13 @@ def test_points(entry: Entry) -> tuple[Array, Array]:
 def adding(sections: Sequence[Section], looks: Mapping[str, Look]) -> Plot | None:
     """Test MSE of the adding problem against steps, a panel a length; every run of the longest budget is a line."""
     by_length: dict[int, list[Group]] = {}
+    by_hand: dict[int, list[Group]] = {}
     for section in sections:
         changed = {*content.departures(section.variant.task, section.options)} - {"length"}
         if section.variant.task in content.ADDING and section.track == "paper" and not changed:
             length = int(section.options.get("length", 0))
             by_length.setdefault(length, []).extend(group for group in section.primaries if not group.by_hand)
+            by_hand.setdefault(length, []).extend(better_by_hand(section))
     by_length = {length: groups for length, groups in by_length.items() if groups}
     lengths = [length for length in by_length if length in _LENGTHS] or sorted(by_length)[:3]
     if not lengths:
@@ -44,6 +46,8 @@ def adding(sections: Sequence[Section], looks: Mapping[str, Look]) -> Plot | Non
     for axes, length in zip(panels, sorted(lengths)):
         for shift, group in enumerate(_longest(by_length[length])):
             _tested(axes, group, looks[group.run.model], shift)
+        for group in by_hand[length]:
+            _tested(axes, group, looks[group.run.model], 0, dashes="--")
         axes.set_title(f"T = {length:,}")
         axes.set_yscale("log")
         axes.set_xlabel("optimiser steps")
@@ -52,13 +56,21 @@ def adding(sections: Sequence[Section], looks: Mapping[str, Look]) -> Plot | Non
     panels[0].set_ylabel("test MSE")
     common.legend(figure, panels)
     seeds = "; ".join(f"T={length}: {_seed_counts(by_length[length])}" for length in sorted(lengths))
+    hand = [f"T={length}: {group.label}" for length in sorted(lengths) for group in by_hand[length]]
+    note = f" Dashed: recipes set by hand that do better than the model's own ({'; '.join(hand)})." if hand else ""
     return common.finish(
         figure,
         name="paper-adding",
         title="Adding problem",
         caption="Test MSE against optimiser steps; dotted: a constant guess, 0.167. A line a seed; one"
-        f" that ends in a cross diverged. Seeds a model: {seeds}. Published as figure 1 of the coRNN paper.",
+        f" that ends in a cross diverged. Seeds a model: {seeds}.{note} The experiment of the coRNN paper's figure 1,"
+        f" which trains for 60,000 steps; here {_spans(by_length, lengths)}.",
     )
+
+
+def _spans(by_length: Mapping[int, Sequence[Group]], lengths: Sequence[int]) -> str:
+    spans = {length: max(map(_steps, by_length[length])) for length in sorted(lengths)}
+    return ", ".join(f"{steps:,.0f} (T={length})" for length, steps in spans.items())
 
 
 def _longest(groups: Sequence[Group]) -> list[Group]:
@@ -80,14 +92,14 @@ def _seed_counts(groups: Sequence[Group]) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def _tested(axes: Axes, group: Group, look: Look, shift: int) -> None:
+def _tested(axes: Axes, group: Group, look: Look, shift: int, *, dashes: str = "-") -> None:
     """A line a run: some seeds leave the plateau and others do not, which a mean would hide."""
-    label: str | None = wording.model_title(group.run.model)
+    label: str | None = wording.model_title(group.run.model) + (", set by hand" if dashes != "-" else "")
     for entry in sorted((*group.done, *group.diverged), key=lambda entry: entry.run.seed):
         steps, values = test_points(entry)
         if not steps.size:
             continue
-        drawn = {**common.line_style(look, "-"), "markevery": common.mark_every(steps.size, shift), "markersize": 4}
+        drawn = {**common.line_style(look, dashes), "markevery": common.mark_every(steps.size, shift), "markersize": 4}
         axes.plot(steps, values, label=label, linewidth=1.3, **drawn)
         label = None
         if entry in group.diverged:
@@ -106,88 +118,31 @@ def psmnist_128(sections: Sequence[Section], looks: Mapping[str, Look]) -> Plot 
     ]
     if not groups:
         return None
-    chosen = _longest(groups)
-    home = next(section for section in sections if chosen[0] in section.groups)
+    home = next(section for section in sections if groups[0] in section.groups)
+    longest = _longest(groups)
     labelled = []
-    for group in chosen:
-        copy = Group(group.entries, label=f"{wording.model_title(group.run.model)}, {group.run.budget.epochs} epochs")
-        labelled.append(copy)
+    for group in longest:  # one seed that trained long, and the mean over more that did not
+        several = max((one for one in groups if one.run.model == group.run.model), key=lambda one: len(one.done))
+        if len(several.done) > len(group.done):
+            labelled.append(_counted(several))
+            labelled.append(replace(_counted(group), primary=False))
+        else:
+            labelled.append(_counted(group))
     plot = learning.learning(replace(home, groups=labelled, name="psmnist, 128 units"), looks)
     if plot is None:
         return None
     caption = plot.caption + (
-        " Published as figure 2 of the coRNN paper; no recipe for this size is published in a source that could be"
+        " The experiment of the coRNN paper's figure 2; no recipe for this size is published in a source that could be"
         " read, so no verdict is given."
     )
     return replace(plot, name="paper-psmnist-128", title="psMNIST at 128 units", caption=caption)
 
 
-def assumption(sections: Sequence[Section]) -> Plot | None:
-    """The paper's weight assumption during training: eta against dt^(1/2), a panel a task, mean and sd over seeds."""
-    found = []
-    for section in sections:
-        for group in section.primaries:
-            by_hand = any(is_set(group.entries[0].record["sources"].get(key)) for key in ("dt", *_VARIED))
-            if group.run.model == "cornn" and section.track == "paper" and not by_hand:
-                entries = [entry for entry in group.entries if "eta" in entry.diagnostics]
-                if entries:
-                    found.append((_panel_title(section, len(entries)), entries))
-    if not found:
-        return None
-    columns = min(3, len(found))
-    rows = -(-len(found) // columns)
-    lines = max(title.count("\n") + 1 for title, _ in found)
-    figure, panels = style.canvas(
-        rows, columns, width=3.0 * columns + 0.6, height=2.8 * rows + 0.3, left=0.6, between=0.5, titles=lines
-    )
-    for axes, (title, entries) in zip(panels, found):
-        for name, label, look in (
-            ("eta", "η (γ = ε = 1)", style.LOOKS["cornn"]),
-            ("eta_general", "η with the task's γ and ε", style.LOOKS["exprnn"]),
-        ):
-            values = common.stack(entries, _diagnostic(name))
-            _mean_and_sd(axes, entries[0].curve["epoch"][: values.shape[1]], values, look, label)
-        axes.axhline(
-            float(entries[0].diagnostics["dt_r"][0]), color=style.INK, linestyle="--", linewidth=1.3, label="√Δt"
-        )
-        axes.set_title(title, fontsize=9.5)
-        common.whole_numbers(axes)
-        axes.set_ylim(bottom=0)
-    for axes in panels[len(found) :]:
-        axes.remove()
-    for axes in panels[len(found) - columns : len(found)]:
-        axes.set_xlabel("epoch")
-    common.legend(figure, panels[0])
-    return common.finish(
-        figure,
-        name="paper-assumption",
-        title="Weight assumption during training",
-        caption="The assumption of the coRNN paper's propositions, as recalled (its text was not seen), asks for"
-        " η ≤ Δt^r with 1/2 ≤ r ≤ 1; dashed: r = 1/2."
-        " η is max(Δt(1+‖W‖∞), Δt‖Z‖∞)/(1+Δt); the second line has γ and ε in place of 1. Mean over seeds (n),"
-        " band: one standard deviation. Published as figure 3 of the coRNN paper.",
-    )
-
-
-def _panel_title(section: Section, runs: int) -> str:
-    """Task, variant and number of runs, in lines that fit a panel."""
-    task, _, variant = section.name.partition(" ")
-    words = f"{variant}, n={runs}" if variant else f"n={runs}"
-    return "\n".join([task, *textwrap.wrap(words, width=34)])
-
-
-def _diagnostic(name: str) -> Callable[[Entry], Array]:
-    return lambda entry: entry.diagnostics[name]
-
-
-def _mean_and_sd(axes: Axes, x: Array, rows: Array, look: Look, label: str) -> None:
-    if not rows.size:
-        return
-    mean = rows.mean(axis=0)
-    axes.plot(x, mean, label=label, markevery=common.mark_every(x.size), **common.line_style(look, "-"))
-    if rows.shape[0] > 1:
-        sd = rows.std(axis=0, ddof=1)
-        axes.fill_between(x, mean - sd, mean + sd, color=look.colour, alpha=0.2, linewidth=0)
+def _counted(group: Group) -> Group:
+    """The group with its epochs and seeds for a label."""
+    title, seeds = wording.model_title(group.run.model), len(group.done)
+    words = f"{group.run.budget.epochs} epochs, {seeds} seed{'' if seeds == 1 else 's'}"
+    return Group(group.entries, label=f"{title}, {words}")
 
 
 def ablations(sections: Sequence[Section]) -> list[Plot]:
@@ -238,6 +193,6 @@ def _heat_map(section: Section, points: Mapping[tuple[float, float], Group], num
         figure,
         name=f"paper-ablation-{section.slug}-{number}",
         title="Ablation over ε and γ",
-        caption=f"{section.name}, {section.budget}: mean test {wording.metric_unit(section.metric)} of coRNN;"
-        f" seeds a cell: {', '.join(map(str, counts))}. Published as figure 4 of the coRNN paper.",
+        caption=f"{section.name}, {section.length}: mean test {wording.metric_unit(section.metric)} of coRNN;"
+        f" seeds a cell: {', '.join(map(str, counts))}. The experiment of the coRNN paper's figure 4.",
     )
