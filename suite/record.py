@@ -142,6 +142,9 @@ WHERE: dict[str, Field] = {
     "preset": Field(str, "Preset the run was asked with.", True),
     "resumed": Field(int, "How many times the run went on from a checkpoint."),
     "blocks": Field(list, "Names of the state blocks of the profiles.", late=True),
+    "legs": Field(
+        list, "Parts of a resumed run that other machines, engines, threads or groups of seeds trained.", late=True
+    ),
     "seeds_together": Field(int, "Seeds that were trained side by side in one process.", late=True),
 }
 

@@ -21,7 +21,16 @@ TASK = "tests.plugins.tiny:Parity"
 def planned(model, **changes):
     sets = ((None, "hidden_size", 8), (None, "batch_size", 16), *changes.pop("sets", ()))
     return expand(
-        Request(**{"models": (model,), "tasks": (TASK,), "epochs": 3, "seeds": (0, 1, 2), "sets": sets, **changes})
+        Request(
+            **{
+                "models": (model,),
+                "tasks": (changes.pop("task", TASK),),
+                "epochs": 3,
+                "seeds": (0, 1, 2),
+                "sets": sets,
+                **changes,
+            }
+        )
     )
 
 
@@ -87,6 +96,7 @@ def test_buffers_and_untrained_parameters_are_each_seeds_own(tmp_path):
         ("Counting", "training changes the buffer recurrence.calls"),
         ("Drawing", "their first losses are not those of each alone"),
         ("Attribute", "their first losses are not those of each alone"),
+        ("Hooked", "their first gradients are not those of each alone (recurrence.inner.bias)"),
     ],
 )
 def test_what_would_be_another_training_goes_one_by_one(model, why, tmp_path, capsys):
@@ -193,36 +203,93 @@ def test_the_gpu_is_set_up_before_its_memory_is_counted(monkeypatch):
     assert calls[:4] == ["init", "cuda:1", "peak", "init"]
 
 
-def test_one_diverging_seed_leaves_the_others_alone(tmp_path, monkeypatch):
-    runs = planned("cornn", epochs=4)
+def poison(monkeypatch, *, seed):
+    """One seed's model diverges at its first step."""
     from suite.work import group
 
     build = group.build_model
 
     def poisoned(run, task, *, engine):
         model = build(run, task, engine=engine)
-        if run.seed == 1:
+        if run.seed == seed:
             with torch.no_grad():
                 model.readout.weight.fill_(float("inf"))
         return model
 
     monkeypatch.setattr(group, "build_model", poisoned)
+
+
+def test_one_diverging_seed_leaves_the_others_alone(tmp_path, monkeypatch):
+    runs = planned("cornn", epochs=4)
+    poison(monkeypatch, seed=1)
     together = records(train(runs, tmp_path))
     assert {s: r["status"] for s, r in together.items()} == {0: "done", 1: "diverged", 2: "done"}
     assert_same_curve(together[2], records(train([runs[2]], tmp_path))[2])
 
 
-def test_a_stopped_group_goes_on_together_or_alone(tmp_path):
+def test_the_record_of_a_diverged_seed_does_not_wait_for_the_others(tmp_path, monkeypatch):
     runs = planned("cornn", epochs=4)
-    whole = records(train(runs, tmp_path / "a"))
+    poison(monkeypatch, seed=1)
+    seen: list = []
+    paths = tuple(str(tmp_path / f"{p.run.seed}.pt") for p in runs)
+
+    def stop():
+        return any(isinstance(event, Finished) for event in seen)
+
+    run_job(Job(tuple(p.run for p in runs), runs[0].sources, SETTINGS, paths), seen.append, stop)
+    ended = [event for event in seen if isinstance(event, (Finished, Stopped))]
+    assert [type(event) for event in ended] == [Finished, Stopped, Stopped]
+    assert ended[0].record["run"]["seed"] == 1 and ended[0].record["status"] == "diverged"
+    rest = records(train([runs[0], runs[2]], tmp_path))
+    assert {seed: r["where"]["seeds_together"] for seed, r in rest.items()} == {0: 2, 2: 2}
+
+
+def test_a_run_that_went_on_otherwise_says_what_trained_it_before(tmp_path):
+    runs = planned("cornn", epochs=4)
+    stopped_after(runs, tmp_path, epochs=6)
+    alone = records(train([runs[2]], tmp_path))[2]["where"]
+    assert (alone["seeds_together"], [leg["seeds_together"] for leg in alone["legs"]]) == (1, [3])
+    same = records(train(runs[:2], tmp_path / "new"))[0]["where"]
+    assert same["legs"] == []
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_a_group_resumes_as_if_it_had_not_stopped(model, optimizer, tmp_path):
+    """FastRNN's alpha and beta are scalars, whose moments must not be taken for Adam's count of steps."""
+    runs = planned(model, epochs=4, sets=((None, "optimizer", optimizer),))
+    whole = records(train(runs, tmp_path / "whole"))
+    stopped_after(runs, tmp_path, epochs=6)
+    again = records(train(runs, tmp_path))
+    for seed, record in again.items():
+        assert record["where"]["resumed"] == 1 and record["where"]["seeds_together"] == 3
+        assert_same_curve(record, whole[seed], tolerance=1e-4)
+
+
+def test_no_seeds_padding_vector_is_trained(tmp_path):
+    """vmap's rule for an embedding spares the padding row of the first seed alone."""
+    runs = planned("tanh", task="tests.plugins.tiny:Words")
+    together = records(train(runs, tmp_path))
+    assert {record["where"]["seeds_together"] for record in together.values()} == {3}
+    for one in runs:
+        assert_same_curve(together[one.run.seed], records(train([one], tmp_path))[one.run.seed], tolerance=1e-4)
+
+
+def stopped_after(runs, tmp_path, *, epochs):
     seen: list = []
 
     def stop():
-        return sum(isinstance(e, Progress) and e.kind == "epoch" for e in seen) >= 6
+        return sum(isinstance(event, Progress) and event.kind == "epoch" for event in seen) >= epochs
 
     paths = tuple(str(tmp_path / f"{p.run.seed}.pt") for p in runs)
     run_job(Job(tuple(p.run for p in runs), runs[0].sources, SETTINGS, paths), seen.append, stop)
-    assert sum(isinstance(e, Stopped) for e in seen) == 3
+    assert sum(isinstance(event, Stopped) for event in seen) == len(runs)
+
+
+def test_a_stopped_group_goes_on_together_or_alone(tmp_path):
+    runs = planned("cornn", epochs=4)
+    whole = records(train(runs, tmp_path / "a"))
+    stopped_after(runs, tmp_path, epochs=6)
     alone = records(train([runs[2]], tmp_path))[2]
     assert alone["where"]["resumed"] == 1
     assert_same_curve(alone, whole[2])

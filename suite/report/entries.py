@@ -83,10 +83,11 @@ class Entry:
 
     @property
     def shared(self) -> bool:
-        """Whether its times are upper bounds: other runs, work or seeds side by side had a part of the machine."""
+        """Whether its times do not compare: other runs, work or seeds side by side had a part of the machine."""
         where = self.record["where"]
         together = where.get("seeds_together", 1) > 1
-        return bool(where["shared_device"]) or together or self.overlapped or self._starved
+        parts = bool(where.get("legs"))  # some of it ran elsewhere, or otherwise
+        return bool(where["shared_device"]) or together or parts or self.overlapped or self._starved
 
     @property
     def _starved(self) -> bool:

@@ -111,10 +111,13 @@ class Prepared:
 def run_job(job: Job, report: Callable[[Event], None], should_stop: Callable[[], bool] = lambda: False) -> None:
     """Train the job's runs and report each one's record; nothing is raised for a run that fails."""
     prepare_process(job.settings)
-    if len(job.runs) > 1 and _train_together(job, report, should_stop):
-        return
+    left = {run.id for run in job.runs}
+    if len(left) > 1:
+        left = _train_together(job, report, should_stop)
     broken = ""
     for run, path in zip(job.runs, job.checkpoints, strict=True):
+        if run.id not in left:
+            continue
         if should_stop():
             report(Stopped(run.id))
             continue
@@ -137,35 +140,38 @@ def run_job(job: Job, report: Callable[[Event], None], should_stop: Callable[[],
                 broken = f"not tried: the GPU failed under seed {run.seed} in this process; repeat with --rerun failed"
 
 
-def _train_together(job: Job, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> bool:
-    """Train all runs of the job side by side; False where they have to go one by one."""
+def _train_together(job: Job, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> set[str]:
+    """Train all runs of the job side by side; ids of those that have to go one by one."""
+    held: dict[str, Prepared] = {}
+
+    def ended(trainer: Trainer, reason: str) -> None:
+        """A run is over, if it diverged before the others: its record does not wait for theirs."""
+        report(Finished(_record(held.pop(trainer.run.id), reason, job)))
+
     try:
         ready = [prepare(run, job, Path(p), report, should_stop) for run, p in zip(job.runs, job.checkpoints)]
         clock = time.perf_counter()
-        together = SideBySide([one.trainer for one in ready])
+        together = SideBySide([one.trainer for one in ready], ended)
         tried = time.perf_counter() - clock  # it takes a step, which compiles the kernels of all
         for one in ready:
             one.compile += tried
     except Exception as error:  # told, and then each run speaks for itself
         tell(f"{job.runs[0].model} {job.runs[0].task}: seeds go one by one: {error}")
-        return False
+        return {run.id for run in job.runs}
+    held |= {one.trainer.run.id: one for one in ready}
     try:
         with _training(ready[0]):
-            reasons = together.fit()
+            together.fit()
     except StopRequested:
-        for run in job.runs:
-            report(Stopped(run.id))
-        return True
+        for name in held:
+            report(Stopped(name))
     except (Exception, SystemExit) as error:
         if isinstance(error, CannotStack) or peak.ran_out(error):  # alone they go on from their checkpoints
             tell(f"{job.runs[0].model} {job.runs[0].task}: seeds go one by one: {str(error).splitlines()[0]}")
-            return False
-        for one in ready:
+            return set(held)
+        for one in held.values():
             report(Finished(failure(one.trainer.run, job, error, one.started)))
-        return True
-    for one in ready:
-        report(Finished(_record(one, reasons[one.trainer.run.id], job)))
-    return True
+    return set()
 
 
 def _record(ready: Prepared, reason: str, job: Job) -> dict[str, Any]:
@@ -223,6 +229,8 @@ def prepare(
     if device.type == "cuda" and len(job.runs) == 1:  # seeds side by side try a step of their own
         _first_step(made)
     compiled = time.perf_counter() - clock
+    leg = provenance.leg(settings, engine=engine, together=len(job.runs))
+    made.legs = [*(one for one in made.legs if one != leg), leg]
     report(
         Progress(
             run.id,

@@ -18,7 +18,7 @@ class Settings:
         device: ``cpu``, ``cuda`` or ``cuda:1``.
         threads: threads of one run.
         data_dir: data root.
-        checkpoint_seconds: a checkpoint is written at least this often.
+        checkpoint_seconds: a checkpoint is due after so many, and written between two steps.
         deterministic: ask torch for deterministic algorithms.
         shared_device: other runs train on the same machine at the same time.
         preset: preset asked for.

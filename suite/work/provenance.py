@@ -105,6 +105,13 @@ def gpu_name(device: torch.device) -> str | None:
         return None
 
 
+def leg(settings: Settings, *, engine: str, together: int) -> dict[str, Any]:
+    """What a part of a resumed run may have had otherwise than the last one: its seconds do not compare then."""
+    found = where(settings, engine=engine)
+    names = ("cpu", "gpu", "threads", "engine", "shared_device")
+    return {name: found[name] for name in names} | {"seeds_together": together}
+
+
 def where(settings: Settings, *, engine: str) -> dict[str, Any]:
     """The provenance fields that are known before the run ends.
 

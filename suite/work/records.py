@@ -49,6 +49,7 @@ def record_of(ready: Prepared, reason: str, job: Job) -> dict[str, Any]:
             "resumed": trainer.resumed,
             "blocks": list(model.recurrence.block_names),
             "seeds_together": len(job.runs),
+            "legs": trainer.legs[:-1],
         },
         "error": None,
     }

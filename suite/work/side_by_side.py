@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from suite.work.lap import Lap
@@ -30,22 +30,28 @@ class SideBySide:
 
     Args:
         trainers: one a seed, same recipe, at the same epoch and step, models on one device.
+        ended: called with a trainer and its stop reason as soon as its run is over; others may go on.
 
     Raises:
         CannotStack: different positions, or a model that vmap refuses.
     """
 
-    def __init__(self, trainers: Sequence[Trainer]) -> None:
+    def __init__(self, trainers: Sequence[Trainer], ended: Callable[[Trainer, str], None] = lambda *_: None) -> None:
         if len({(t.epoch, t.step) for t in trainers}) > 1:
             raise CannotStack("their checkpoints stand at different steps")
         self.trainers = list(trainers)
         self.active = list(trainers)
         for trainer in trainers:
             trainer.led = True
-        self.reasons: dict[str, str] = {}
+        self.ended = ended
         first = trainers[0]
         self.recipe, self.device, self.budget = first.recipe, first.device, first.run.budget
         self.base = copy.deepcopy(first.model)
+        self.padding = {  # vmap's rule for an embedding spares the first seed's padding row alone
+            f"{name}.weight": module.padding_idx
+            for name, module in self.base.named_modules()
+            if isinstance(module, nn.Embedding) and module.padding_idx is not None
+        }
         self.stacked, self.buffers = self._stack()
         self.optimizer = self._optimizer()
         self.base_lrs = first.base_lrs
@@ -77,7 +83,7 @@ class SideBySide:
             states = [t.optimizer.state.get(dict(t.model.named_parameters())[name], {}) for t in self.trainers]
             if all(states):
                 made.state[whole] = {
-                    key: value.clone() if value.dim() == 0 else torch.stack([state[key] for state in states])
+                    key: value.clone() if key == "step" else torch.stack([state[key] for state in states])
                     for key, value in states[0].items()
                 }
         return made
@@ -88,7 +94,7 @@ class SideBySide:
             for name, parameter in trainer.model.named_parameters():
                 state = self.optimizer.state.get(self.stacked[name], {})
                 trainer.optimizer.state[parameter] = {
-                    key: value.clone() if value.dim() == 0 else value[s] for key, value in state.items()
+                    key: value.clone() if key == "step" else value[s] for key, value in state.items()
                 }
 
     def _losses(self, batch: Batch) -> Tensor:
@@ -102,17 +108,27 @@ class SideBySide:
         tensors = {**self.stacked, **self.buffers}
         return vmap(loss, in_dims=dims, randomness="different")(tensors, batch.x, batch.y, batch.lengths)
 
+    def _gradients(self, batch: Batch) -> Tensor:
+        """Loss of each seed, (S,); each seed's gradients are in ``grad`` of the stacked parameters."""
+        losses = self._losses(batch)
+        losses.sum().backward()
+        for name, row in self.padding.items():
+            if (gradient := self.stacked[name].grad) is not None:
+                gradient[:, row] = 0
+        return losses
+
     def _try(self) -> None:
         """One loss and backward whose gradients are thrown away: what cannot go side by side is known before training.
 
         That is what vmap refuses, and what would silently be another training than each seed's own: buffers that
-        training changes, random numbers drawn in the model, state outside of parameters and buffers.
+        training changes, random numbers drawn in the model, state outside of parameters and buffers. Losses are
+        compared in every precision, gradients where products are not rounded.
         """
         try:
             batches = [next(iter(t.task.batches("train", self.recipe["batch_size"], t.epoch))) for t in self.trainers]
-            losses = self._losses(self._together(batches))
-            losses.sum().backward()
+            losses = self._gradients(self._together(batches))
             own = torch.stack([self._own_loss(t, batch) for t, batch in zip(self.trainers, batches, strict=True)])
+            other = self._other_gradients()
         except CannotStack:
             raise
         except Exception as error:  # vmap and plug-ins raise many kinds
@@ -120,24 +136,43 @@ class SideBySide:
         finally:
             for whole in self.stacked.values():
                 whole.grad = None
+            for trainer in self.trainers:
+                trainer.optimizer.zero_grad(set_to_none=True)
         close = 0.01 if self.trainers[0].run.precision in ("float32", "float64") else 0.05
         if not torch.allclose(losses.detach(), own, rtol=close, atol=1e-4, equal_nan=True):
             pairs = ", ".join(f"{a:.4g} and {b:.4g}" for a, b in zip(losses.tolist(), own.tolist(), strict=True))
             raise CannotStack(f"together their first losses are not those of each alone ({pairs})")
+        if other:
+            raise CannotStack(f"together their first gradients are not those of each alone ({other})")
+
+    def _other_gradients(self) -> str:
+        """The first parameter whose gradient together is another than alone in some seed, or nothing."""
+        if self.trainers[0].run.precision not in ("float32", "float64"):
+            return ""
+        for name, whole in self.stacked.items():
+            for trainer, mine in zip(self.trainers, [None] * len(self.trainers) if whole.grad is None else whole.grad):
+                own = dict(trainer.model.named_parameters())[name].grad
+                if (own is None) != (mine is None):
+                    return name
+                if own is None or mine is None or not (own.isfinite().all() and mine.isfinite().all()):
+                    continue
+                if (mine - own).norm() > 0.05 * own.norm() + 1e-6:
+                    return name
+        return ""
 
     def _own_loss(self, trainer: Trainer, batch: Batch) -> Tensor:
-        """The loss of one seed's own model, which must leave its buffers as they were."""
+        """The loss of one seed's own model, which must leave its buffers as they were, and its gradients."""
         trainer.model.train()
         before = {name: buffer.clone() for name, buffer in trainer.model.named_buffers()}
         batch = to_device(batch, self.device, trainer.dtype)
-        with torch.no_grad():
-            loss = trainer.task.loss(trainer.model(batch.x, batch.lengths), batch)
+        loss = trainer.task.loss(trainer.model(batch.x, batch.lengths), batch)
+        loss.backward()  # type: ignore[no-untyped-call]
         changed = [name for name, buffer in trainer.model.named_buffers() if not torch.equal(buffer, before[name])]
         if changed:
             for name, buffer in trainer.model.named_buffers():  # those too that no state_dict has
                 buffer.copy_(before[name])
             raise CannotStack(f"training changes the buffer {changed[0]}")
-        return loss
+        return loss.detach()
 
     def _together(self, batches: Sequence[Batch]) -> Batch:
         batches = [to_device(batch, self.device, self.trainers[0].dtype) for batch in batches]
@@ -148,8 +183,8 @@ class SideBySide:
 
     # ---- the loop ------------------------------------------------------------------------------------------------
 
-    def fit(self) -> dict[str, str]:
-        """Train until the budget is used; the stop reason of each run's id.
+    def fit(self) -> None:
+        """Train until the budget is used, or no seed is left.
 
         Raises:
             StopRequested: after every seed's checkpoint was written.
@@ -166,11 +201,10 @@ class SideBySide:
                 self._breathe()
         for trainer in list(self.active):
             self._leave(trainer, "budget")
-        return self.reasons
 
     def _leave(self, trainer: Trainer, reason: str) -> None:
-        self.reasons[trainer.run.id] = reason
         self.active.remove(trainer)
+        self.ended(trainer, reason)
 
     def _train_epoch(self) -> str:
         first = self.active[0]
@@ -213,8 +247,7 @@ class SideBySide:
 
     def _step(self, batch: Batch) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        losses = self._losses(batch)
-        losses.sum().backward()
+        losses = self._gradients(batch)
         gradients = [whole.grad for whole in self.stacked.values() if whole.grad is not None]
         norms = torch.stack([torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients])
         norms = torch.linalg.vector_norm(norms, dim=0)

@@ -55,7 +55,7 @@ class Trainer:
         report: called with each ``Progress``.
         should_stop: asked after every step.
         checkpoint: where mid-run state goes, or None.
-        checkpoint_seconds: a checkpoint is written at least this often.
+        checkpoint_seconds: a checkpoint is due after so many, and written between two steps.
     """
 
     def __init__(
@@ -83,9 +83,8 @@ class Trainer:
         self._pending: list[tuple[Tensor, Tensor, int]] = []
         self._saved_at = self._told_at = time.perf_counter()
         self.lap, self.flush = Lap(), FLUSH.get(device.type, 25)
+        self.legs: list[dict[str, Any]] = []  # what trained its parts (``provenance.leg``), the present one last
         self.led = False  # by SideBySide: when to stop is its affair
-
-    # ---- state ---------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs."""
@@ -102,6 +101,7 @@ class Trainer:
             "best": self.best,
             "seconds": dict(self.seconds),
             "step_times": self.step_times,
+            "legs": self.legs,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -112,6 +112,7 @@ class Trainer:
         self.loss_sum, self.norms = state["loss_sum"], state["norms"]
         self.curve, self.profiles, self.best = state["curve"], state["profiles"], state["best"]
         self.seconds, self.step_times = {**self.seconds, **state["seconds"]}, state["step_times"]
+        self.legs = state.get("legs", [])
         self.resumed += 1
 
     def save(self) -> None:
@@ -258,8 +259,6 @@ class Trainer:
         if self.should_stop():
             self.save()
             raise StopRequested
-
-    # ---- the end of an epoch -------------------------------------------------------------------------------------
 
     def _close_epoch(self, *, last: bool) -> None:
         start = time.perf_counter()

@@ -58,6 +58,18 @@ class Attribute(Leaky):
         return h, self.gain * final
 
 
+def _doubled(gradient):
+    return 2 * gradient
+
+
+class Hooked(Leaky):
+    """Changes a gradient by a hook on its own parameter, which stacked parameters do not have."""
+
+    def __init__(self, input_size, hidden_size, *, engine="auto"):
+        super().__init__(input_size, hidden_size, engine=engine)
+        self.inner.bias.register_hook(_doubled)
+
+
 class Ragged(Parity):
     """Batches of one length at first, later of lengths that differ from seed to seed."""
 

@@ -29,6 +29,38 @@ class Leaky(Recurrence):
         return torch.stack(out), h
 
 
+class Words(Task):
+    """Whether the first of T tokens is odd; the rest is half padding, which is read."""
+
+    version = 1
+    source = "a test"
+
+    def __init__(self, *, seed, data_dir=None, length: int = 5):
+        super().__init__(seed=seed, data_dir=data_dir)
+        self.spec = Spec(4, 1, length, "accuracy", True, vocabulary=9, embedding_size=4, chance=0.5, padding_index=1)
+        self.sizes = {"train": 96, "valid": 32, "test": 32}
+        self.facts = {"data": "words (made up)"}
+        g = torch.Generator().manual_seed(seed % 2**31)
+        self.x = {s: torch.randint(2, 9, (n, length), generator=g) for s, n in self.sizes.items()}
+        for tokens in self.x.values():
+            tokens[:, length // 2 :] = 1
+
+    def embedding(self):
+        return torch.randn(9, 4, generator=torch.Generator().manual_seed(self.seed % 2**31)).index_fill_(
+            0, torch.tensor([1]), 0.0
+        )
+
+    def batches(self, split, batch_size, epoch):
+        for part in self.x[split].split(batch_size):
+            yield Batch(part, (part[:, :1] % 2).float())
+
+    def loss(self, outputs, batch):
+        return F.binary_cross_entropy_with_logits(outputs, batch.y)
+
+    def score(self, outputs, batch):
+        return ((outputs > 0).float() == batch.y).float().squeeze(1)
+
+
 class Parity(Task):
     """Sign of the sum of T numbers."""
 
