@@ -104,6 +104,8 @@ def _link(own: Path, path: Path) -> bool:
     try:
         os.link(own, path)
     except FileExistsError:
+        with suppress(OSError):  # over NFS an answer may be lost, and the link, asked for again, is found made
+            return own.samefile(path)
         return False
     except OSError as error:
         if error.errno not in _NO_LINKS:

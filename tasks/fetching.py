@@ -179,6 +179,7 @@ def fetch(name: str, root: Path, *, log: Log, patience: Patience = Patience()) -
         DataNotWritten: the data root cannot be written.
     """
     from tasks.importing import import_path
+    from tasks.verifying import inspect
 
     known = source(name)
     if known.bundled:
@@ -187,8 +188,12 @@ def fetch(name: str, root: Path, *, log: Log, patience: Patience = Patience()) -
         raise DataError(f"{name}: RNNBENCH_OFFLINE is set, nothing is downloaded: use 'rnnbench data import PATH'")
     folder = root / "downloads" / name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        before = inspect(name, root, deep=False).usable
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(root / "downloads" / f".{name}.lock"):
+            if not before and inspect(name, root, deep=False).usable:  # another process fetched it meanwhile
+                return
+            folder.mkdir(exist_ok=True)
             for download in known.downloads:
                 download_file(download, folder, log=log, patience=patience)
             try:

@@ -11,6 +11,7 @@ import pytest
 
 from suite.errors import UsageError
 from suite.plan import Request, expand
+from suite.record import dumps, load
 from suite.run import main
 from suite.store import Store, write_atomic
 from suite.work.costs import Estimator, modelled_bytes, modelled_seconds
@@ -104,6 +105,20 @@ def test_twice_the_epochs_are_estimated_at_twice_the_time(tmp_path):
     run_grid(planned(), store, Settings(), InlineExecutor(), Silent())
     short, long = (Estimator(store, tasks)(planned(epochs=n, seeds=(1,))[0]) for n in (2, 4))
     assert long.seconds == pytest.approx(2 * short.seconds, rel=1e-3)
+
+
+def test_a_record_of_seeds_side_by_side_is_of_all_of_them(tmp_path):
+    store, tasks = Store(tmp_path), Tasks()
+    run_grid(planned(), store, Settings(), InlineExecutor(), Silent())
+    alone = Estimator(store, tasks)(planned(seeds=(1,))[0])
+    (path,) = store.paths()
+    record = load(path)
+    record["where"]["seeds_together"] = 4
+    path.write_text(dumps(record))
+    shared = Estimator(store, tasks)(planned(seeds=(1,))[0])
+    assert shared.memory_bytes == alone.memory_bytes // 4
+    train, evaluate = record["seconds"]["train"], record["seconds"]["evaluate"]
+    assert shared.seconds == pytest.approx(train / 4 + evaluate, rel=1e-3) != alone.seconds
 
 
 def test_max_seconds_bounds_the_estimate(capsys):

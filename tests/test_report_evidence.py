@@ -11,7 +11,7 @@ import pytest
 
 from suite import names, recipes
 from suite.report import across, content, inputs, leaderboard, style, targets, wording
-from suite.report.entries import entry, read
+from suite.report.entries import entry, read, read_failures
 from suite.report.groups import OWN_BUDGET
 from suite.report.render import render
 from suite.report.sections import sections
@@ -62,6 +62,22 @@ def test_runs_that_overlap_on_one_host_share_it(tmp_path):
     assert got == {("cornn", seed): seed < 2 for seed in times} | {("tanh", seed): False for seed in times} | {
         ("lstm", 0): True, ("lstm", 1): True,
     }  # fmt: skip
+
+
+def test_a_run_that_failed_twice_is_no_copy(tmp_path):
+    store = Store(tmp_path)
+    failed = make.record(make.run(), status="failed")
+    paths = {store.put(failed), store.put(failed)}
+    assert len(paths) == len(read_failures(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("task", sorted(wording.TASK_TITLES))
+def test_every_option_that_shortens_a_task_departs_from_its_protocol(task):
+    plugin = names.resolve("task", task)
+    options = {name: parameter.default for name, parameter in plugin.schema.items()} | dict(plugin.fixed)
+    assert content.departures(task, options) == []
+    for name in set(plugin.schema) - {"vectors", "permutation_seed"}:  # smnist permutes nothing; GloVe is optional
+        assert content.departures(task, options | {name: 7}) == [name], name
 
 
 @pytest.mark.parametrize("task", sorted(wording.TASK_TITLES))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from suite.report import style, wording
 from suite.report.entries import entry
-from suite.report.plots import assumption, common, gradients, learning, measured, paper, steps
+from suite.report.plots import assumption, common, diagnostics, gradients, learning, measured, paper, steps
 from suite.report.sections import sections
 from tests import report_records as make
 
@@ -106,6 +106,19 @@ def test_underflowed_gradients_leave_a_gap_not_a_warning():
     rows = np.array([[1.0, 0.0, 4.0], [4.0, 1.0, 1.0]])
     got = gradients.geometric_mean(rows)
     assert got[[0, 2]].tolist() == [2.0, 2.0] and math.isnan(got[1])
+
+
+def test_a_group_whose_first_seed_diverged_early_is_drawn():
+    lost = make.record(make.run(seed=0, epochs=12), status="diverged")
+    (section,) = sections(entries(lost, *[make.record(make.run(seed=seed, epochs=12)) for seed in (1, 2)]))
+    (group,) = section.groups
+    assert len(group.entries[0].curve["epoch"]) < 12
+    with style.drawing():
+        assert gradients.norms(section, LOOKS) is not None
+        assert diagnostics.diagnostics(section, group, LOOKS) is not None
+        assert assumption.assumption([section]) is not None
+    x, rows = common.norm_rows(group)
+    assert x.tolist() == list(range(1, 13)) and rows.shape == (2, 12, 5)
 
 
 def test_steps_are_kept_apart_by_engine_machine_and_sharing():

@@ -182,6 +182,21 @@ def test_a_diverged_run_counts_as_a_constant_guess_in_the_rank_and_not_in_the_me
     assert cornn.rank == 2 and "1 diverged" in row["seeds_text"]
 
 
+def test_losing_a_run_is_never_better_than_finishing_it_below_a_constant_guess():
+    section = grid_of({"cornn": [None, None], "lstm": [0.05, 0.06], "tanh": [0.9, 0.9]})
+    assert {group.run.model: group.rank for group in section.groups} == {"tanh": 1, "lstm": 2, "cornn": 3}
+
+
+def test_a_recipe_that_loses_runs_does_not_stand_for_its_model():
+    good = [make.record(make.run(seed=seed, recipe={"lr": 0.1})) for seed in range(3)]
+    bad = [make.record(make.run(seed=0, recipe={"lr": 0.2}))]
+    bad += [make.record(make.run(seed=seed, recipe={"lr": 0.2}), status="diverged") for seed in (1, 2)]
+    for record, valid in zip(good + bad[:1], (0.8, 0.8, 0.8, 0.99)):
+        record["metrics"]["valid"] = valid
+    (section,) = sections(entries(*good, *bad))
+    assert [group.run.recipe["lr"] for group in section.groups if group.primary] == [0.1]
+
+
 def test_incomplete_groups_are_shown_marked_and_not_ranked():
     section = grid_of({"cornn": [0.9] * 5, "lstm": [0.8] * 5, "tanh": [0.99] * 3})
     tanh = next(group for group in section.groups if group.run.model == "tanh")

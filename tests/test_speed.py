@@ -110,6 +110,26 @@ def test_what_fell_and_is_not_measured_again_stays_fallen(tmp_path, monkeypatch,
     assert "regression: har2 tanh fused" in capsys.readouterr().err
 
 
+def test_what_fell_and_has_no_ratio_the_second_time_stays_fallen(tmp_path, monkeypatch, capsys):
+    from suite.benchmark import session
+
+    folder = ["--results-dir", str(tmp_path)]
+    assert speed.main([*SMALL, *folder, "--save-baseline"]) == 0
+    (baseline,) = (tmp_path / "speed" / "baselines").glob("*.json")
+    content = json.loads(baseline.read_text())
+    content["rows"][1]["ratio_to_loop"] *= 1000
+    baseline.write_text(json.dumps(content))
+    measure, calls = session.measure, []
+
+    def second_without_the_loop(*args):
+        calls.append(1)
+        return [row | ({"ratio_to_loop": None} if len(calls) > 1 else {}) for row in measure(*args)]
+
+    monkeypatch.setattr(session, "measure", second_without_the_loop)
+    assert speed.main([*SMALL, *folder, "--gate"]) == 3
+    assert "regression: har2 tanh fused" in capsys.readouterr().err and len(calls) == 2
+
+
 def test_a_gate_with_nothing_to_compare_because_of_that_is_no_misuse(tmp_path, monkeypatch, capsys):
     folder = ["--results-dir", str(tmp_path)]
     assert speed.main([*SMALL, *folder, "--save-baseline"]) == 0

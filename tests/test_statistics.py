@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from suite.report import across, pairs, statistics, targets
+from suite.report.entries import entry
+from suite.report.sections import sections
+from tests import report_records as make
 
 finite = st.floats(-1e3, 1e3, allow_nan=False, width=32)
 
@@ -239,7 +242,16 @@ def test_normalised_scores():
     assert across.normalised(1.0, chance=0.1, higher_is_better=True) == pytest.approx(1.0)
     assert across.normalised(1 / 6, chance=1 / 6, higher_is_better=False) == 0.0
     assert across.normalised(0.0, chance=1 / 6, higher_is_better=False) == 1.0
-    assert across.normalised(None, chance=0.1, higher_is_better=True) == 0.0
+
+
+def test_a_lost_run_is_no_better_than_a_finished_one_across_tasks():
+    records = []
+    for model, values in {"cornn": [0.9, None], "lstm": [0.05, 0.5], "tanh": [0.3, 0.2]}.items():
+        for seed, value in enumerate(values):
+            records.append(make.record(make.run(model, seed=seed), status="diverged" if value is None else "done"))
+            records[-1]["metrics"]["test"] = value
+    (section,) = sections([entry(one) for one in records])
+    assert across._scores(section, "cornn", 2)[1] == across._scores(section, "lstm", 2)[0] < 0
 
 
 def test_stratified_interval_agrees_with_a_plain_loop():

@@ -25,6 +25,7 @@ from suite.files import machine, process_start, write_atomic, write_new
 from suite.record import RecordError, dumps, load
 from suite.store import Store, safe_name
 from suite.work import checkpoint
+from suite.work.claims import Claims
 from suite.work.job import Job, Settings
 from suite.work.records import failure
 from tests.harness.grids import planned, undisturbed
@@ -68,6 +69,22 @@ def test_a_new_file_keeps_what_is_there(tmp_path):
     assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
     write_atomic(path, b"third")
     assert path.read_text() == "third"
+
+
+def test_a_link_whose_answer_was_lost_is_made(tmp_path, monkeypatch):
+    """Over NFS the system may ask again for a link that is already made, and hear that the name is taken."""
+    link = os.link
+
+    def lost(own, path):
+        link(own, path)
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+    monkeypatch.setattr(os, "link", lost)
+    assert write_new(tmp_path / "a", "mine") and (tmp_path / "a").read_text() == "mine"
+    with Claims(tmp_path / "claims") as claims:
+        assert claims.take("run")
+    monkeypatch.setattr(os, "link", link)
+    assert not write_new(tmp_path / "a", "another") and (tmp_path / "a").read_text() == "mine"
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP])

@@ -318,7 +318,7 @@ def test_after_an_error_of_the_gpu_the_other_seeds_of_the_process_are_not_tried(
         return original(run, job, *rest)
 
     monkeypatch.setattr(group, "prepare", prepare)
-    monkeypatch.setattr(group, "_train_together", lambda *_: False)
+    monkeypatch.setattr(group, "_train_together", lambda *_: {run.id for run in runs})
     seen = []
     job = Job(runs, planned_runs[0].sources, Settings(), tuple(str(tmp_path / f"{i}.pt") for i in range(3)))
     run_job(job, seen.append)

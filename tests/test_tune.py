@@ -276,6 +276,7 @@ def test_the_written_section_is_what_track_tuned_trains(tmp_path, capsys):
     (one,) = expand(Request(models=("tanh",), tasks=("adding",), track="tuned", recipes_dir=tmp_path / "my"))
     assert one.run.recipe["lr"] == table["tuned"]["tanh"]["lr"]
     assert one.sources["clip_norm"] == table["tuned"]["tanh"]["source"]
+    assert one.run.recipe["hidden_size"] == 3 and one.sources["hidden_size"] == "set: by hand in that search"
     assert not (tmp_path / "r" / "records").exists()
     assert len(list((tmp_path / "r" / "tuning" / "records").rglob("*.json"))) == 6
     assert main([*words, "--json"]) == 0

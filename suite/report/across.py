@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,14 @@ from suite.report import content, wording
 from suite.report.entries import Array
 from suite.report.groups import OWN_BUDGET, Group, Section
 from suite.report.leaderboard import interval_text
-from suite.report.statistics import ALPHA
+from suite.report.statistics import ALPHA, SEED
 from suite.report.tables import Column, Table
 
 RESAMPLES = 2_000
-_SEED = 20_100_951
 
 
-def normalised(score: float | None, *, chance: float, higher_is_better: bool) -> float:
-    """A score on a scale where a constant guess has 0 and a perfect score 1; a diverged run (None) has 0."""
-    if score is None:
-        return 0.0
+def normalised(score: float, *, chance: float, higher_is_better: bool) -> float:
+    """A score on a scale where a constant guess has 0 and a perfect score 1."""
     return (score - chance) / (1 - chance) if higher_is_better else (chance - score) / chance
 
 
@@ -34,7 +32,7 @@ def interquartile_mean(values: Array, axis: int | None = None) -> Any:
 
 def stratified_interval(tasks: Sequence[Array]) -> tuple[float, float]:
     """95 % percentile bootstrap of the interquartile mean; seeds are drawn within each task."""
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(SEED)
     drawn = [values[rng.integers(0, values.size, size=(RESAMPLES, values.size))] for values in tasks]
     means = interquartile_mean(np.concatenate(drawn, axis=1), axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
@@ -98,8 +96,11 @@ def _scores(section: Section, model: str, count: int) -> Array:
     """Normalised scores of the first ``count`` seeds."""
     group = _ranked(section, model)
     chance = float(section.chance or 0.0)
-    scores = [group.scores[seed] for seed in sorted(section.seeds)[:count]]
-    return np.array([normalised(score, chance=chance, higher_is_better=section.higher_is_better) for score in scores])
+    own = [group.scores[seed] for seed in sorted(section.seeds)[:count]]
+    every = [score for other in section.ranked for score in other.scores.values()]
+    scale = partial(normalised, chance=chance, higher_is_better=section.higher_is_better)
+    lost = min([0.0, *(scale(score) for score in every if score is not None)])  # a diverged run: no better than any
+    return np.array([lost if score is None else scale(score) for score in own])
 
 
 def _ranked(section: Section, model: str) -> Group:

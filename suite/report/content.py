@@ -41,7 +41,8 @@ def task(name: str) -> dict[str, Any]:
 
 def departures(name: str, options: Mapping[str, Any]) -> list[str]:
     """Options of a task in which a variant departs from its protocol; those of the amount of data first."""
-    full = {"train_examples": None, "test_examples": None, "max_length": None} | task(name)["full"]
+    none = dict.fromkeys(("train_examples", "valid_examples", "test_examples", "max_length", "noise_seed"))
+    full = none | task(name)["full"]
     return [key for key, value in full.items() if options.get(key, value) != value]
 
 

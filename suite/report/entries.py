@@ -156,15 +156,15 @@ def read(results_dir: Path | str = "results", *, warn: Callable[[str], object] |
     Raises:
         RecordError: see ``warn``.
     """
-    return _read(Store(Path(results_dir)).paths(), warn)
+    return _read(Store(Path(results_dir)).paths(), warn, once=True)
 
 
 def read_failures(results_dir: Path | str = "results", *, warn: Callable[[str], object] | None = None) -> list[Entry]:
     """Every valid record of a failed run under ``results_dir/failures``, in order of path; see ``read``."""
-    return _read(Store(Path(results_dir)).failure_paths(), warn)
+    return _read(Store(Path(results_dir)).failure_paths(), warn, once=False)  # a run may fail more than once
 
 
-def _read(paths: Iterable[Path], warn: Callable[[str], object] | None) -> list[Entry]:
+def _read(paths: Iterable[Path], warn: Callable[[str], object] | None, *, once: bool) -> list[Entry]:
     found: list[Entry] = []
     known: dict[str, Path] = {}
     for path in paths:
@@ -174,7 +174,7 @@ def _read(paths: Iterable[Path], warn: Callable[[str], object] | None) -> list[E
                 made = entry(record)
             except RecordError as error:
                 raise RecordError(f"{path}: {error}") from error
-            if known.setdefault(made.run.id, path) != path:  # a copy must not count as another seed
+            if known.setdefault(made.run.id, path) != path and once:  # a copy must not count as another seed
                 raise RecordError(f"{path}: the run of {known[made.run.id]} once more: one of the two files is a copy")
             found.append(made)
         except RecordError as error:

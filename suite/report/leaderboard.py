@@ -121,7 +121,12 @@ def columns(metric: str) -> list[Column]:
     """The leaderboard's columns for a metric."""
     unit = wording.metric_unit(metric)
     return [
-        Column("rank", "rank", "rank_text", note="Place by mean; a diverged run counts as a constant guess."),
+        Column(
+            "rank",
+            "rank",
+            "rank_text",
+            note="Place by mean; a diverged run counts as a constant guess or the worst score here.",
+        ),
         Column("label", "model", left=True, head=True, chip=True, link="page", wrap=True),
         Column("mean", unit, "mean_text", note="Test metric at the best validation epoch, mean over finished runs."),
         Column("sd", "sd", "sd_text", note="Standard deviation over finished runs (n - 1)."),
@@ -177,14 +182,14 @@ def notes(section: Section) -> str:
     if len({group.run.model for group in section.groups}) == 1 and any(len(g.seeds) > 1 for g in section.groups):
         found.append("One model alone has no rank.")
     if any(group.diverged for group in section.groups):
-        guess = (
-            "a constant guess" if section.chance is not None else "the worst score here (no constant guess is known)"
+        guess = "" if section.chance is None else "a constant guess or, where that is worse, as "
+        found.append(
+            f"Diverged runs are left out of mean and interval; in the rank they count as {guess}the worst score here."
         )
-        found.append(f"Diverged runs are left out of mean and interval, and count as {guess} in the rank.")
     if any(not group.primary for group in section.groups):
         found.append(
             "Of several recipes of one model one is ranked: newest version, then most seeds, then not set by hand, then"
-            " best validation mean."
+            " fewest diverged, then best validation mean."
         )
     sizes = [float(group.entries[0].record["size"]["parameters"]) for group in section.groups]
     if section.track != "matched-params" and sizes and max(sizes) > 1.5 * min(sizes):

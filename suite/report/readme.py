@@ -92,9 +92,9 @@ def _scores(sections: Sequence[Section]) -> Table:
     note = (
         "Test accuracy in % (adding problem: mean squared error): mean ± standard deviation over seeds, in brackets"
         " the number of finished seeds, at the epoch with the best validation score. Lost: diverged or failed, not"
-        " in that mean (in the pages' ranks a diverged run counts as a constant guess). –: not run. Solved:"
-        " test error below 0.05. Recipes of which more than size and epochs was set by hand, and rows of which every"
-        " model has longer runs here, are on the pages."
+        " in that mean (in the pages' ranks a diverged run counts as a constant guess or the worst score)."
+        " –: not run. Solved: test error below 0.05. Recipes of which more than size and epochs was set by hand, and"
+        " rows of which every model has longer runs here, are on the pages."
     )
     return Table("readme", "", columns, rows, note)
 

@@ -112,7 +112,7 @@ def _complete(section: Section) -> None:
 
 
 def representatives(groups: Sequence[Group], *, higher_is_better: bool) -> list[Group]:
-    """One group a model: the newest version, most seeds, not set by hand, then the best mean validation metric.
+    """One group a model: newest version, most seeds, not set by hand, fewest diverged, best validation mean.
 
     Never the test metric: choosing by it would make the best of several recipes look like one. And a recipe that was
     tried on the command line does not take the place of the model's own.
@@ -122,7 +122,7 @@ def representatives(groups: Sequence[Group], *, higher_is_better: bool) -> list[
     def preference(group: Group) -> tuple[Any, ...]:
         valid = group.mean("metrics", "valid")
         score = -np.inf if valid is None else sign * valid
-        return group.run.model_version, len(group.seeds), not group.by_hand, score, group.key
+        return group.run.model_version, len(group.seeds), not group.by_hand, -len(group.diverged), score, group.key
 
     best: dict[str, Group] = {}
     for group in groups:
@@ -189,15 +189,14 @@ def _plain(text: str | None) -> str:
 
 
 def penalised_mean(group: Group, section: Section) -> float | None:
-    """The mean that ranks rest on: a diverged run counts as a constant guess.
+    """The mean that ranks rest on: a diverged run counts as a constant guess, or as a worse score that a run came to.
 
-    Where the task names no constant guess, as the worst score of the section.
+    A run that finished below a constant guess must not lie behind one that was lost.
     """
     scores = [entry.score for entry in group.done if entry.score is not None]
-    worst = section.chance
-    if worst is None:
-        known = [entry.score for other in section.groups for entry in other.done if entry.score is not None]
-        worst = (min(known) if section.higher_is_better else max(known)) if known else None
+    known = [entry.score for other in section.primaries for entry in other.done if entry.score is not None]
+    known += [] if section.chance is None else [section.chance]
+    worst = (min(known) if section.higher_is_better else max(known)) if known else None
     if group.diverged and worst is None:
         return None
     return float(np.mean(scores + [worst] * len(group.diverged)))

@@ -9,7 +9,7 @@ import numpy as np
 from suite.report import content, wording
 from suite.report.entries import Entry
 from suite.report.groups import Group, Section
-from suite.report.leaderboard import SHARED, heading
+from suite.report.leaderboard import SHARED, heading, interval_text
 from suite.report.statistics import describe
 from suite.report.tables import Column, Table
 
@@ -94,14 +94,8 @@ def _row(group: Group, section: Section, goal: float) -> dict[str, Any]:
         "area_text": wording.metric(spread.mean, section.metric),
         "area_low": spread.low,
         "area_high": spread.high,
-        "area_interval_text": _interval(spread.low, spread.high, section.metric),
+        "area_interval_text": interval_text(spread.low, spread.high, section.metric),
     }
-
-
-def _interval(low: float | None, high: float | None, metric: str) -> str:
-    if low is None or high is None:
-        return wording.MISSING
-    return f"[{wording.metric(low, metric)}, {wording.metric(high, metric)}]"
 
 
 def table(section: Section) -> Table | None:

@@ -170,8 +170,9 @@ class Estimator:
             return math.nan
 
     def _peak(self, run: Run) -> int | None:
-        peaks = [r["size"]["peak_bytes"] for r in self._of_pair(run) if Run.from_identity(r["run"]).group == run.group]
-        return max((peak for peak in peaks if peak), default=None)
+        own = [record for record in self._of_pair(run) if Run.from_identity(record["run"]).group == run.group]
+        peaks = [record["size"]["peak_bytes"] / _together(record) for record in own if record["size"]["peak_bytes"]]
+        return int(max(peaks)) if peaks else None
 
     def _of_pair(self, run: Run) -> list[dict[str, Any]]:
         """Finished records of the run's model and task, whole epochs only."""
@@ -191,7 +192,12 @@ class Estimator:
 
 
 def _spent(record: dict[str, Any]) -> float:
-    return float(record["seconds"]["train"] + record["seconds"]["evaluate"])
+    """Seconds of one run: those of a group of seeds side by side are of all of them."""
+    return float(record["seconds"]["train"] / _together(record) + record["seconds"]["evaluate"])
+
+
+def _together(record: dict[str, Any]) -> int:
+    return int(record["where"].get("seeds_together", 1))
 
 
 def _capped(seconds: float, run: Run) -> float:

@@ -11,8 +11,9 @@ from typing import Any
 
 from suite.errors import UsageError
 from suite.recipes import PRESETS
+from suite.runs import is_set
 from suite.store import write_atomic
-from suite.work.tuning import Study
+from suite.work.tuning import Study, Trial
 
 _HEADER = re.compile(r"^\[([^\[\]]+)\]$", re.MULTILINE)
 
@@ -33,14 +34,26 @@ def section(study: Study, *, seed: int, command: str) -> str:
     finished = sum(trial.valid is not None for trial in study.trials)
     before = "did not finish" if first.valid is None else f"{first.valid:.6g}"
     prefix = f"{study.request.preset}." if study.request.preset else ""
+    by_hand = _by_hand(study, best)
     lines = [
         f"# {study.task}: validation {study.metric} {best.valid:.6g} in trial {best.number}; "
         f"the recipe before: {before}; {finished} of {len(study.trials)} trials finished",
         f"[{prefix}tuned.{_key(study.model)}]",
         f"source = {_value(source(study, seed=seed, command=command))}",
-        *(f"{key} = {_value(value)}" for key, value in best.values.items()),
+        *(f"{key} = {_value(value)}" for key, value in [*best.values.items(), *by_hand.items()]),
     ]
+    if by_hand:
+        sources = ", ".join(f'{key} = "set: by hand in that search"' for key in by_hand)
+        lines.append(f"sources = {{ {sources} }}")
     return "\n".join(lines)
+
+
+def _by_hand(study: Study, best: Trial) -> dict[str, Any]:
+    """What the call set in every trial: without it the tuned values belong to another recipe."""
+    names = (None, study.model)
+    keys = dict.fromkeys(key for name, key, _ in study.request.sets if name in names and key not in best.values)
+    recipe, sources = best.planned.run.recipe, best.planned.sources
+    return {key: recipe[key] for key in keys if key in recipe and is_set(sources[key])}
 
 
 def _key(name: str) -> str:

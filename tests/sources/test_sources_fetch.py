@@ -6,8 +6,10 @@ import dataclasses
 import gzip
 import hashlib
 import socket
+import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -176,6 +178,26 @@ def test_a_closed_port_is_one_line(one, root, monkeypatch):
     download = dataclasses.replace(SOURCES["glove"].downloads[0], mirrors=(Mirror(f"http://127.0.0.1:{port}/a"),))
     monkeypatch.setitem(SOURCES, "glove", dataclasses.replace(SOURCES["glove"], downloads=(download,)))
     _not_fetched("Connection refused", root)
+
+
+def test_two_processes_that_fetch_the_same_download_it_once(one, site, root):
+    body, started, go = one(), threading.Event(), threading.Event()
+
+    def slow(handler):
+        started.set()
+        assert go.wait(10)
+        Site.serve(body)(handler)
+
+    site.pages["/a"] = slow
+    patience = dataclasses.replace(QUICK, timeout=20.0)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(fetch, "glove", root, log=quiet, patience=patience)
+        assert started.wait(10)
+        second = pool.submit(fetch, "glove", root, log=quiet, patience=patience)
+        time.sleep(0.2)  # it waits for the lock
+        go.set()
+        assert first.result() is second.result() is None
+    assert verify("glove", root).usable and site.asked == [("/a", None)]
 
 
 @pytest.mark.parametrize("call", [lambda root: ensure("glove", root), lambda root: fetch("glove", root, log=quiet)])

@@ -26,7 +26,7 @@ def assumption(sections: Sequence[Section]) -> Plot | None:
         for group in section.primaries:
             by_hand = any(is_set(group.entries[0].record["sources"].get(key)) for key in _SET)
             if group.run.model == "cornn" and section.track == "paper" and not by_hand:
-                entries = [entry for entry in group.entries if "eta" in entry.diagnostics]
+                entries = [entry for entry in group.done or group.entries if "eta" in entry.diagnostics]
                 if entries:
                     found.append((_panel_title(section, len(entries)), entries))
     if not found:
@@ -61,7 +61,7 @@ def assumption(sections: Sequence[Section]) -> Plot | None:
         title="Weight assumption during training",
         caption="The assumption of the coRNN paper's propositions, as recalled (its text was not seen), asks for"
         " η ≤ Δt^r with 1/2 ≤ r ≤ 1; dashed: r = 1/2."
-        " η is max(Δt(1+‖W‖∞), Δt‖Z‖∞)/(1+Δt); the second line has γ and ε in place of 1. Mean over seeds (n),"
+        " η is max(Δt(1+‖W‖∞), Δt‖Z‖∞)/(1+Δt); the second line has γ and ε in place of 1. Mean over finished seeds (n),"
         f" band: one standard deviation. {_broken(entries for _, entries in found)}"
         " The quantity of the coRNN paper's figure 3.",
     )

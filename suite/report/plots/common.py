@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -112,6 +112,18 @@ def stack(entries: Sequence[Entry], column: Callable[[Entry], Array]) -> Array:
     """The entries' columns, one a row, cut to the epochs that all of them hold: (runs, epochs)."""
     length = common_length(entries, column)
     return np.array([column(entry)[:length] for entry in entries]).reshape(len(entries), length)
+
+
+def norm_rows(group: Group) -> tuple[Array, Array] | None:
+    """(epochs, norms): the gradient norm's quantiles (seeds, epochs, 5) as far as every seed has them.
+
+    Of finished runs; of diverged ones only where no run finished.
+    """
+    entries = [entry for entry in group.done or group.entries if entry.grad_norm.size]
+    length = min((len(entry.grad_norm) for entry in entries), default=0)
+    if not length:
+        return None
+    return entries[0].curve["epoch"][:length], np.array([entry.grad_norm[:length] for entry in entries])
 
 
 def band(axes: Axes, x: Array, rows: Array, look: Look, dashes: str, label: str, shift: int) -> None:
@@ -229,8 +241,3 @@ def legend(figure: Figure, axes: Axes | Sequence[Axes]) -> None:
         handlelength=2.2,
         columnspacing=1.4,
     )
-
-
-def models_of(sections: Sequence[Section]) -> Mapping[str, Look]:
-    """The look of every model in the sections."""
-    return style.looks(group.run.model for section in sections for group in section.groups)

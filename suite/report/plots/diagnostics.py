@@ -87,14 +87,13 @@ def _profiles(axes: Axes, group: Group, look: Look, blocks: list[str]) -> bool:
 
 
 def _norms(axes: Axes, group: Group, look: Look) -> bool:
-    rows = [entry.grad_norm for entry in group.done or group.entries if entry.grad_norm.size]
-    length = min((len(row) for row in rows), default=0)
+    found = common.norm_rows(group)
     axes.set_xlabel("epoch")
     axes.set_title("total gradient norm", fontsize=10)
-    if not length:
+    if found is None:
         return False
-    x = group.entries[0].curve["epoch"][:length]
-    low, middle, high = (gradients.geometric_mean(np.array([row[:length, i] for row in rows])) for i in (1, 2, 3))
+    x, rows = found
+    low, middle, high = (gradients.geometric_mean(rows[:, :, i]) for i in (1, 2, 3))
     axes.plot(x, middle, color=look.colour)
     axes.fill_between(x, low, high, color=look.colour, alpha=0.18, linewidth=0)
     if np.isfinite(middle).any():

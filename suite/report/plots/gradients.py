@@ -88,16 +88,14 @@ def norms(section: Section, looks: Mapping[str, Look]) -> Plot | None:
     figure, (axes,) = style.canvas()
     banded = len(common.drawn(section)) <= 3  # more bands than three hide each other
     for shift, (group, dashes) in enumerate(common.drawn(section)):
-        rows = [entry.grad_norm for entry in group.done or group.entries if entry.grad_norm.size]
-        length = min((len(row) for row in rows), default=0)
-        if not length:
+        found = common.norm_rows(group)
+        if found is None:
             continue
-        middle = geometric_mean(np.array([row[:length, 2] for row in rows]))
-        low = geometric_mean(np.array([row[:length, 1] for row in rows]))
-        high = geometric_mean(np.array([row[:length, 3] for row in rows]))
-        look, x = looks[group.run.model], group.entries[0].curve["epoch"][:length]
+        x, rows = found
+        low, middle, high = (geometric_mean(rows[:, :, i]) for i in (1, 2, 3))
+        look = looks[group.run.model]
         axes.plot(
-            x, middle, label=group.label, markevery=common.mark_every(length, shift), **common.line_style(look, dashes)
+            x, middle, label=group.label, markevery=common.mark_every(x.size, shift), **common.line_style(look, dashes)
         )
         if banded:
             axes.fill_between(x, low, high, color=look.colour, alpha=0.13, linewidth=0)
