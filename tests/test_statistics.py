@@ -215,6 +215,21 @@ def test_a_diverged_seed_takes_the_verdict_away():
     assert (found.pairs, found.wins) == (9, 9)  # the diverged run is worse than its partner
 
 
+def test_what_is_told_apart_is_a_sentence():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0.9, 0.001, 12), rng.normal(0.8, 0.001, 12)
+    three = {"A": scores(a), "B": scores(b), "C": scores(b + 1e-5 * rng.normal(size=12))}
+    said = pairs.told_apart(pairs.compare(three, higher_is_better=True))
+    assert said == "A test over seeds, corrected for 3 pairs, tells apart: A better than B and C."
+    equal = {"A": three["B"], "B": three["C"]}
+    assert pairs.told_apart(pairs.compare(equal, higher_is_better=True)).endswith("for 1 pair, tells apart: none.")
+    few = {name: scores(rng.normal(size=5)) for name in "abcdefg"}
+    said = pairs.told_apart(pairs.compare(few, higher_is_better=True))
+    assert said == "Too few seeds for a test of the 21 pairs, which needs 10 that both models finish."
+    ten = {name: scores(rng.normal(size=10)) for name in "abcdefg"}
+    assert "Too few" not in pairs.told_apart(pairs.compare(ten, higher_is_better=True))
+
+
 def test_a_seeds_partner_is_its_own():
     """Where data moves with the seed, A may lead on every seed and still not in every pair of runs."""
     found = pairs.compare({"a": scores([0.9, 0.5, 0.7]), "b": scores([0.8, 0.4, 0.7])}, higher_is_better=True)[0]

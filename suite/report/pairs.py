@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,3 +126,19 @@ def _verdict(
         return "no difference shown"
     winner = couple[0] if (differences.mean() > 0) == higher_is_better else couple[1]
     return f"{winner} better"
+
+
+def told_apart(found: Sequence[Paired]) -> str:
+    """A sentence on what the test says of a table's pairs, or on how many seeds it would take."""
+    count = len(found)
+    words = f"{count} pair{'s' if count > 1 else ''}"
+    if all(pair.p is None for pair in found):
+        needed = next(n for n in range(1, 60) if can_reach(n, count))
+        return f"Too few seeds for a test of the {words}, which needs {needed} that both models finish."
+    better: dict[str, list[str]] = {}
+    for pair in found:
+        if pair.verdict.endswith(" better"):
+            winner = pair.verdict.removesuffix(" better")
+            better.setdefault(winner, []).append(pair.b if winner == pair.a else pair.a)
+    clauses = [f"{winner} better than {' and '.join(losers)}" for winner, losers in better.items()]
+    return f"A test over seeds, corrected for {words}, tells apart: {'; '.join(clauses) or 'none'}."
