@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from suite import names, recipes
+from suite.plan import Request, expand
 from suite.report import across, content, inputs, leaderboard, style, targets, wording
 from suite.report.entries import entry, read, read_failures
 from suite.report.groups import OWN_BUDGET
@@ -64,6 +65,16 @@ def test_runs_that_overlap_on_one_host_share_it(tmp_path):
     }  # fmt: skip
 
 
+def test_a_run_that_went_on_elsewhere_has_mixed_times_not_upper_bounds():
+    part = {"gpu": None, "engine": "fused", "shared_device": False, "seeds_together": 1}
+    other = [part | {"cpu": "Another CPU", "threads": 1}]
+    moved, alone = entries(make.record(make.run(seed=0), legs=other), make.record(make.run(seed=1)))
+    assert (moved.mixed, moved.shared, moved.machine) == (True, False, "several machines")
+    assert (alone.mixed, alone.machine) == (False, "Example CPU 2.5 GHz, 1 thread")
+    notes = leaderboard.notes(sections([moved, alone])[0])
+    assert "their times are mixed" in notes and "upper bounds" not in notes
+
+
 def test_a_run_that_failed_twice_is_no_copy(tmp_path):
     store = Store(tmp_path)
     failed = make.record(make.run(), status="failed")
@@ -86,8 +97,11 @@ def test_a_protocols_epochs_are_those_of_the_recipe(task):
 
 
 def test_a_recipe_published_for_another_length_is_adapted():
-    runs = [make.run("cornn", "adding", options={"length": length}) for length in (100, 500)]
-    found = sections(entries(*map(make.record, runs)))
+    made = []
+    for length in (100, 500):
+        (one,) = expand(Request(models=("cornn",), tasks=("adding",), sets=(("adding", "length", length),)))
+        made.append(make.record(one.run, sources=one.sources))
+    found = sections(entries(*made))
     kinds = {section.options["length"]: leaderboard.recipe_kind(section.groups[0]) for section in found}
     assert kinds == {100: "published", 500: "adapted"}
 

@@ -194,7 +194,7 @@ def test_a_recipe_set_by_hand_is_drawn_where_it_does_better(better):
     with style.drawing():
         plot = paper.adding(found, LOOKS)
     assert ("coRNN, set by hand" in plot_texts(plot)) is better
-    assert ("Dashed: recipes set by hand that do better" in plot.caption) is better
+    assert ("Dashed: set by hand, and better on validation data" in plot.caption) is better
 
 
 def test_the_caption_says_how_far_the_assumption_is_from_holding():

@@ -78,13 +78,15 @@ def test_it_begins_with_how_much_of_the_protocol_was_run_and_what_was_told_apart
     short = make.record(make.run("tanh", epochs=2), sources={"epochs": "set: by hand"})
     few = [scored(0.9 + seed / 1000, seed=seed) for seed in range(3)]
     text = readme.digest(sections([*few, scored(0.8, model="lstm"), entry(short)], []))
-    assert text.startswith("5 runs: 4 with all epochs of their recipe (psmnist), the others shorter. Of 3 settings")
-    assert "2 have one seed. 0 pairs of models have seeds enough for a corrected test; it tells 0 of them" in text
+    assert text.startswith("Runs: 5; with all epochs of their protocol: 0 (none); the others have fewer. Settings (")
+    assert "budget): 3; with one seed: 2. Pairs of models with seeds enough for a corrected test: 0; told" in text
     many = [scored(0.9 + seed / 1000, seed=seed) for seed in range(10)]
     many += [scored(0.8 + seed / 1000, seed=seed, model="lstm") for seed in range(10)]
-    assert "1 pairs of models have seeds enough for a corrected test; it tells 1 of them" in readme.digest(
-        sections(many, [])
-    )
+    assert "enough for a corrected test: 1; told apart by it: 1." in readme.digest(sections(many, []))
+    full = readme.digest(sections([scored(0.9, epochs=120), scored(0.9, track="tuned")], []))
+    assert full.startswith("Runs: 1; with all epochs of their protocol: 1 (psmnist);")
+    quick = make.record(make.run(epochs=3), preset="quick")
+    assert "protocol: 0 (none)" in readme.digest(sections([entry(quick)], []))
 
 
 def test_means_of_errors_say_how_many_seeds_solved_the_task():
@@ -102,10 +104,28 @@ def test_a_recipe_set_by_hand_is_named_where_it_does_better(better):
         changed.append(make.record(run, sources={"epsilon": "set: by hand"}))
         changed[-1]["metrics"] |= {"valid": 1e-5 if better else 9.0, "test": 0.002}
     text = readme.digest(sections([entry(made) for made in own + changed], []))
-    assert ("Set by hand, and better than the above: adding (" in text) is better
+    assert ("Set by hand, and better on validation data: adding (" in text) is better
     assert ("coRNN [epsilon=2]: 0.00200 ± 0 (2; 2 solved)." in text) is better
     alone = readme.digest(sections([entry(made) for made in [*own, changed[0]]], []))
     assert "Set by hand, and" not in alone  # fewer seeds than the model's own
+    lucky = make.record(make.run(task="adding", recipe={"epsilon": 3.0}), sources={"epsilon": "set: by hand"})
+    lucky["metrics"] |= {"valid": 1e-9}
+    again = readme.digest(sections([entry(made) for made in [*own, *changed, lucky]], []))
+    assert ("coRNN [epsilon=2]" in again) is better  # one lucky seed of another recipe does not hide it
+    longer = [make.record(make.run(task="adding", seed=seed, epochs=50)) for seed in range(2)]
+    for made in longer:
+        made["sources"]["epochs"] = "set: by hand"
+    assert "Set by hand, and" in again or not better
+    outdone = [make.record(make.run(task="adding", seed=seed, epochs=5)) for seed in range(2)] + [
+        make.record(make.run(task="adding", seed=seed, epochs=5, recipe={"epsilon": 2.0})) for seed in range(2)
+    ]
+    for made in outdone:
+        made["sources"]["epochs"] = "set: by hand"
+    for made in outdone[2:]:
+        made["sources"]["epsilon"] = "set: by hand"
+        made["metrics"]["valid"] = 1e-7
+    text = readme.digest(sections([entry(made) for made in longer + outdone], []))
+    assert "Set by hand, and" not in text  # of a row that is not in the table
 
 
 def test_published_recipes_stand_beside_ours_with_the_reason():

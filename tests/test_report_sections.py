@@ -187,6 +187,12 @@ def test_losing_a_run_is_never_better_than_finishing_it_below_a_constant_guess()
     assert {group.run.model: group.rank for group in section.groups} == {"tanh": 1, "lstm": 2, "cornn": 3}
 
 
+def test_a_single_bad_run_of_an_unranked_model_is_no_penalty():
+    section = grid_of({"cornn": [0.9, None], "lstm": [0.3, 0.7], "tanh": [0.05]})
+    cornn = next(group for group in section.groups if group.run.model == "cornn")
+    assert leaderboard.row(cornn, section)["penalised_mean"] == pytest.approx((0.9 + 0.1135) / 2)
+
+
 def test_a_recipe_that_loses_runs_does_not_stand_for_its_model():
     good = [make.record(make.run(seed=seed, recipe={"lr": 0.1})) for seed in range(3)]
     bad = [make.record(make.run(seed=0, recipe={"lr": 0.2}))]

@@ -225,9 +225,17 @@ def test_what_is_told_apart_is_a_sentence():
     assert pairs.told_apart(pairs.compare(equal, higher_is_better=True)).endswith("for 1 pair, tells apart: none.")
     few = {name: scores(rng.normal(size=5)) for name in "abcdefg"}
     said = pairs.told_apart(pairs.compare(few, higher_is_better=True))
-    assert said == "Too few seeds for a test of the 21 pairs, which needs 10 that both models finish."
+    assert said == "No test of the 21 pairs: it takes 10 seeds that both models finish, with different scores."
     ten = {name: scores(rng.normal(size=10)) for name in "abcdefg"}
-    assert "Too few" not in pairs.told_apart(pairs.compare(ten, higher_is_better=True))
+    assert pairs.told_apart(pairs.compare(ten, higher_is_better=True)).startswith("A test over seeds, corrected for 21")
+
+
+def test_what_a_test_cannot_say_is_told():
+    tied = {"A": scores([0.5] * 10), "B": scores([0.5] * 10)}
+    assert pairs.told_apart(pairs.compare(tied, higher_is_better=True)).startswith("No test of the 1 pair: it takes 6")
+    lost = {"A": scores([0.9] * 9 + [0.8]), "B": scores([0.1] * 9 + [None]), "C": scores([0.5] * 10)}
+    said = pairs.told_apart(pairs.compare(lost, higher_is_better=True))
+    assert said.endswith("tells apart: A better than C. Not tested: 2 (diverged runs, or too few seeds).")
 
 
 def test_a_seeds_partner_is_its_own():

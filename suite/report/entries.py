@@ -83,11 +83,15 @@ class Entry:
 
     @property
     def shared(self) -> bool:
-        """Whether its times do not compare: other runs, work or seeds side by side had a part of the machine."""
+        """Whether its times are upper bounds: other runs, work or seeds side by side had a part of the machine."""
         where = self.record["where"]
         together = where.get("seeds_together", 1) > 1
-        parts = bool(where.get("legs"))  # some of it ran elsewhere, or otherwise
-        return bool(where["shared_device"]) or together or parts or self.overlapped or self._starved
+        return bool(where["shared_device"]) or together or self.overlapped or self._starved
+
+    @property
+    def mixed(self) -> bool:
+        """Whether parts of it were trained on another machine, engine or number of threads, or beside other seeds."""
+        return bool(self.record["where"].get("legs"))
 
     @property
     def _starved(self) -> bool:
@@ -101,6 +105,8 @@ class Entry:
     def machine(self) -> str:
         """What computed the run, in words."""
         where = self.record["where"]
+        if any(leg[name] != where[name] for leg in where.get("legs", []) for name in ("cpu", "gpu", "threads")):
+            return "several machines"
         if where["gpu"] and self.run.device_kind != "cpu":
             return str(where["gpu"])
         word = "thread" if where["threads"] == 1 else "threads"

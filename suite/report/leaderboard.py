@@ -206,6 +206,10 @@ def notes(section: Section) -> str:
         found.append(f"Training time was limited, and engines differ: {', '.join(sorted(engines))}.")
     if any(entry.shared for group in section.groups for entry in group.entries):
         found.append(SHARED)
+    if any(entry.mixed for group in section.groups for entry in group.entries):
+        found.append(
+            "Some runs went on otherwise after an interruption (machine, engine, threads): their times are mixed."
+        )
     if any(entry.record["where"]["dirty"] for group in section.groups for entry in group.entries):
         found.append("Some runs come from a checkout with uncommitted changes.")
     return " ".join(found)

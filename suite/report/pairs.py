@@ -132,13 +132,15 @@ def told_apart(found: Sequence[Paired]) -> str:
     """A sentence on what the test says of a table's pairs, or on how many seeds it would take."""
     count = len(found)
     words = f"{count} pair{'s' if count > 1 else ''}"
-    if all(pair.p is None for pair in found):
+    tested = [pair for pair in found if pair.p is not None and not pair.verdict.startswith("no verdict")]
+    if not tested:
         needed = next(n for n in range(1, 60) if can_reach(n, count))
-        return f"Too few seeds for a test of the {words}, which needs {needed} that both models finish."
+        return f"No test of the {words}: it takes {needed} seeds that both models finish, with different scores."
     better: dict[str, list[str]] = {}
-    for pair in found:
+    for pair in tested:
         if pair.verdict.endswith(" better"):
             winner = pair.verdict.removesuffix(" better")
             better.setdefault(winner, []).append(pair.b if winner == pair.a else pair.a)
     clauses = [f"{winner} better than {' and '.join(losers)}" for winner, losers in better.items()]
-    return f"A test over seeds, corrected for {words}, tells apart: {'; '.join(clauses) or 'none'}."
+    left = f" Not tested: {count - len(tested)} (diverged runs, or too few seeds)." if len(tested) < count else ""
+    return f"A test over seeds, corrected for {words}, tells apart: {'; '.join(clauses) or 'none'}.{left}"

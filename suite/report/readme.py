@@ -27,30 +27,43 @@ def digest(sections: Sequence[Section]) -> str:
     told = [section for section in told if section.groups]
     kept = [section for section in told if not _outdone(section, told)]
     cited = _cited(kept)
-    better = [line for section in sections if section.track == "paper" for line in _better_by_hand(section)]
-    return "\n".join([_lengths(sections), "", _body(_scores(kept)), *better, *([_body(cited)] if cited.rows else [])])
+    shown = [section for section in sections if section.track == "paper"]
+    rows = {section.slug for section in kept}
+    better = [line for section in shown if section.slug in rows for line in _better_by_hand(section)]
+    return "\n".join([_lengths(shown), "", _body(_scores(kept)), *better, *([_body(cited)] if cited.rows else [])])
 
 
 def _lengths(sections: Sequence[Section]) -> str:
     """How much of their protocols the records are, and what they can tell apart."""
-    groups = [(group, section.budget == OWN_BUDGET) for section in sections for group in section.groups]
+    groups = [(group, _whole(section)) for section in sections for group in section.groups]
     whole = [group for group, full in groups if full]
     tasks = ", ".join(sorted({group.run.task for group in whole})) or "none"
     alone = sum(len(group.seeds) == 1 for group, _ in groups)
     pairs = [pair for section in sections for pair in comparisons.pairs(section) if pair.p is not None]
     return (
-        f"{sum(len(group.entries) for group, _ in groups)} runs: {sum(len(group.entries) for group in whole)} with all"
-        f" epochs of their recipe ({tasks}), the others shorter. Of {len(groups)} settings (model,"
-        f" recipe, task, budget) {alone} have one seed. {len(pairs)} pairs of models have seeds enough for a corrected"
-        f" test; it tells {sum(pair.verdict.endswith(' better') for pair in pairs)} of them apart."
+        f"Runs: {sum(len(group.entries) for group, _ in groups)}; with all epochs of their protocol:"
+        f" {sum(len(group.entries) for group in whole)} ({tasks}); the others have fewer."
+        f" Settings (model, recipe, task, budget): {len(groups)}; with one seed: {alone}."
+        f" Pairs of models with seeds enough for a corrected test: {len(pairs)};"
+        f" told apart by it: {sum(pair.verdict.endswith(' better') for pair in pairs)}."
     )
 
 
+def _whole(section: Section) -> bool:
+    """Whether the section's runs had all epochs of the task's protocol; of a plug-in's recipe, where none is known."""
+    protocol = content.task(section.variant.task)["epochs"]
+    if protocol is None or section.machine is not None:
+        return section.budget == OWN_BUDGET
+    return all(group.run.budget.epochs >= protocol for group in section.groups)
+
+
 def _better_by_hand(section: Section) -> list[str]:
-    """What recipes set by hand reach that do better than the one of their model in the table."""
+    """What recipes set by hand reach that do better on validation data than the one of their model in the table."""
     better = better_by_hand(section)
     names = [f"{_name(replace(section, groups=[group]))}, {group.label}" for group in better]
-    return [f"Set by hand, and better than the above: {name}: {_cell(group)}.\n" for name, group in zip(names, better)]
+    return [
+        f"Set by hand, and better on validation data: {name}: {_cell(group)}.\n" for name, group in zip(names, better)
+    ]
 
 
 def _body(table: Table) -> str:

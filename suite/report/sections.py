@@ -144,8 +144,8 @@ def better_by_hand(section: Section) -> list[Group]:
     own = [group for group in section.groups if not group.by_hand]
     for group in representatives(own, higher_is_better=section.higher_is_better):
         others = [other for other in section.groups if other.by_hand and other.run.model == group.run.model]
-        best = max(others, key=valid, default=group)
-        if valid(best) > valid(group) and len(best.done) >= len(group.done):
+        best = max((other for other in others if len(other.done) >= len(group.done)), key=valid, default=group)
+        if valid(best) > valid(group):
             found.append(best)
     return found
 
@@ -194,7 +194,8 @@ def penalised_mean(group: Group, section: Section) -> float | None:
     A run that finished below a constant guess must not lie behind one that was lost.
     """
     scores = [entry.score for entry in group.done if entry.score is not None]
-    known = [entry.score for other in section.primaries for entry in other.done if entry.score is not None]
+    rivals = [group, *_candidates(section)]
+    known = [entry.score for other in rivals for entry in other.done if entry.score is not None]
     known += [] if section.chance is None else [section.chance]
     worst = (min(known) if section.higher_is_better else max(known)) if known else None
     if group.diverged and worst is None:
@@ -202,9 +203,14 @@ def penalised_mean(group: Group, section: Section) -> float | None:
     return float(np.mean(scores + [worst] * len(group.diverged)))
 
 
+def _candidates(section: Section) -> list[Group]:
+    """What can be ranked: complete groups of at least two seeds, one a model."""
+    return [group for group in section.primaries if group.complete and len(group.seeds) > 1]
+
+
 def _rank(section: Section) -> None:
-    """Rank complete groups of at least two seeds, one a model; ties share the mean place."""
-    candidates = [group for group in section.primaries if group.complete and len(group.seeds) > 1]
+    """Rank the candidates; ties share the mean place."""
+    candidates = _candidates(section)
     means = {group.key: penalised_mean(group, section) for group in candidates}
     candidates = [group for group in candidates if means[group.key] is not None]
     if len(candidates) > 1:

@@ -162,7 +162,12 @@ class Estimator:
         return _capped(modelled, run), "rough"
 
     def _ratio(self, record: dict[str, Any], other: Run) -> float:
-        """Measured over modelled seconds of a record; NaN where its task or model cannot be built any more."""
+        """Measured over modelled seconds of a record; NaN where its task or model cannot be built any more.
+
+        NaN, too, where parts of it were trained otherwise than the last one.
+        """
+        if record["where"].get("legs"):
+            return math.nan
         try:
             task = self.tasks.get(other.task, other.task_options)
             return _spent(record) / modelled_seconds(other, task, epochs=len(record["curve"]))
@@ -171,8 +176,9 @@ class Estimator:
 
     def _peak(self, run: Run) -> int | None:
         own = [record for record in self._of_pair(run) if Run.from_identity(record["run"]).group == run.group]
-        peaks = [record["size"]["peak_bytes"] / _together(record) for record in own if record["size"]["peak_bytes"]]
-        return int(max(peaks)) if peaks else None
+        together = _together if run.device_kind == "cuda" else lambda _: 1  # a CPU's peak is the whole process's
+        peaks = [record["size"]["peak_bytes"] // together(record) for record in own if record["size"]["peak_bytes"]]
+        return max(peaks, default=None)
 
     def _of_pair(self, run: Run) -> list[dict[str, Any]]:
         """Finished records of the run's model and task, whole epochs only."""
