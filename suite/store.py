@@ -31,7 +31,8 @@ def safe_name(name: str) -> str:
     """A model's or task's name as a folder's name: ``my.pkg:MyRNN`` becomes ``my.pkg-MyRNN``; it cannot climb out."""
     plain = re.sub(r"^\.+|[^\w.+-]", lambda found: "-" * len(found[0]), name) or "-"
     if len(plain.encode()) > 80:
-        plain = f"{plain[:20]}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:16]}"
+        start = plain[:20].encode()[:60].decode(errors="ignore")  # twenty letters may be eighty bytes
+        plain = f"{start}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:16]}"
     return plain
 
 

@@ -174,6 +174,15 @@ def test_the_papers_figures_come_from_the_right_records():
     assert paper.ablations(found[:1]) == [] and paper.adding([], LOOKS) is None
 
 
+def test_axes_of_cost_end_at_a_perfect_score():
+    made = make.record(make.run("cornn"))
+    made["metrics"]["test"] = 0.99
+    with style.drawing():
+        texts = plot_texts(learning.costs(sections(entries(made))[0], LOOKS))
+    ticks = [float(text) for text in texts if text.replace(".", "", 1).isdigit() and float(text) < 1000]
+    assert ticks and max(ticks) <= 100
+
+
 def test_a_long_run_stands_beside_the_mean_over_more_seeds():
     made = [make.record(make.run("cornn", seed=seed)) for seed in range(3)] + [make.record(make.run(epochs=25))]
     with style.drawing():

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from suite import files, merge
@@ -127,6 +127,7 @@ def test_a_folder_that_knows_no_fsync_is_good_enough(tmp_path, monkeypatch):
 
 
 @given(st.text(max_size=300))
+@example("\U00010400" * 21)
 def test_no_name_climbs_out_of_its_folder(name):
     plain = safe_name(name)
     assert Path("folder", plain).parent == Path("folder") and not plain.startswith(".")

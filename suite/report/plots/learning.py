@@ -140,6 +140,9 @@ def costs(section: Section, looks: Mapping[str, Look]) -> Plot | None:
         axes.set_xscale("log")
         axes.set_xlabel(label)
         common.metric_axis(axes, section, "test", guess=False)  # its line would press the points together
+        if section.metric == "accuracy":  # an interval may reach beyond, no accuracy does
+            low, high = axes.get_ylim()
+            axes.set_ylim(max(low, 0.0), min(high, 1.005))
     panels[1].set_ylabel("")
     common.legend(figure, panels[0])
     machines = sorted({entry.machine for group in section.groups for entry in group.done})
