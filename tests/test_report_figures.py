@@ -180,7 +180,7 @@ def test_axes_of_cost_end_at_a_perfect_score():
     with style.drawing():
         texts = plot_texts(learning.costs(sections(entries(made))[0], LOOKS))
     ticks = [float(text) for text in texts if text.replace(".", "", 1).isdigit() and float(text) < 1000]
-    assert ticks and max(ticks) <= 100
+    assert 90 < max(tick for tick in ticks if tick < 150) <= 100
 
 
 def test_a_long_run_stands_beside_the_mean_over_more_seeds():
