@@ -9,15 +9,12 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from suite import names, recipes
-from suite.plan import Request, expand
-from suite.report import across, content, inputs, leaderboard, style, targets, wording
-from suite.report.entries import entry, read, read_failures
-from suite.report.groups import OWN_BUDGET
+from suite import names
+from suite.report import across, content, inputs, style, targets, wording
+from suite.report.entries import entry
 from suite.report.render import render
 from suite.report.sections import sections
 from suite.report.tables import FORMATS
-from suite.store import Store
 from tests import report_records as make
 
 
@@ -39,79 +36,6 @@ def test_time_to_a_target_is_the_first_epoch_that_reaches_it():
     assert targets.area(one) == pytest.approx(((0.1 + 0.6) / 2 + (0.6 + 0.4) / 2 + (0.4 + 0.9) / 2) / 3)
     one.curve["steps"] = np.array([1.0, 2.0, 3.0, 8.0])  # the last epoch weighs five times as much
     assert targets.area(one) == pytest.approx(((0.1 + 0.6) / 2 + (0.6 + 0.4) / 2 + 5 * (0.4 + 0.9) / 2) / 7)
-
-
-def test_times_of_a_shared_machine_are_marked():
-    made = [make.record(make.run(seed=0), shared_device=True), make.record(make.run("lstm", seed=0))]
-    found = targets.table(sections(entries(*made))[0])
-    marked = {row["model"]: row["seconds_text"].endswith("*") for row in found.rows}
-    assert marked == {"cornn": True, "lstm": False} and "upper bounds" in found.note
-
-
-def test_runs_that_overlap_on_one_host_share_it(tmp_path):
-    times = {0: ("10:00:00", "10:30:00"), 1: ("10:29:59", "10:40:00"), 2: ("10:40:00", "10:50:00")}
-    for model, host in (("cornn", "one"), ("tanh", "another")):
-        for seed, (start, end) in times.items():
-            where = {"started": f"2026-01-05T{start}Z", "finished": f"2026-01-05T{end}Z"}
-            Store(tmp_path).put(
-                make.record(make.run(model, seed=seed), host=host if model == "cornn" else f"{seed}", **where)
-            )
-    Store(tmp_path).put(make.record(make.run("lstm", seed=0), host="long", started="2026-01-05T10:00:00Z"))
-    inside = {"started": "2026-01-05T10:05:00Z", "finished": "2026-01-05T10:06:00Z"}
-    Store(tmp_path).put(make.record(make.run("lstm", seed=1), host="long", **inside))
-    got = {(one.run.model, one.run.seed): one.shared for one in read(tmp_path)}
-    assert got == {("cornn", seed): seed < 2 for seed in times} | {("tanh", seed): False for seed in times} | {
-        ("lstm", 0): True, ("lstm", 1): True,
-    }  # fmt: skip
-
-
-def test_a_run_that_went_on_elsewhere_has_mixed_times_not_upper_bounds():
-    part = {"gpu": None, "engine": "fused", "shared_device": False, "seeds_together": 1}
-    other = [part | {"cpu": "Another CPU", "threads": 1}]
-    moved, alone = entries(make.record(make.run(seed=0), legs=other), make.record(make.run(seed=1)))
-    assert (moved.mixed, moved.shared, moved.machine) == (True, False, "several machines")
-    assert (alone.mixed, alone.machine) == (False, "Example CPU 2.5 GHz, 1 thread")
-    notes = leaderboard.notes(sections([moved, alone])[0])
-    assert "their times are mixed" in notes and "upper bounds" not in notes
-
-
-def test_a_run_that_failed_twice_is_no_copy(tmp_path):
-    store = Store(tmp_path)
-    failed = make.record(make.run(), status="failed")
-    paths = {store.put(failed), store.put(failed)}
-    assert len(paths) == len(read_failures(tmp_path)) == 2
-
-
-@pytest.mark.parametrize("task", sorted(wording.TASK_TITLES))
-def test_every_option_that_shortens_a_task_departs_from_its_protocol(task):
-    plugin = names.resolve("task", task)
-    options = {name: parameter.default for name, parameter in plugin.schema.items()} | dict(plugin.fixed)
-    assert content.departures(task, options) == []
-    for name in set(plugin.schema) - {"vectors", "permutation_seed"}:  # smnist permutes nothing; GloVe is optional
-        assert content.departures(task, options | {name: 7}) == [name], name
-
-
-@pytest.mark.parametrize("task", sorted(wording.TASK_TITLES))
-def test_a_protocols_epochs_are_those_of_the_recipe(task):
-    assert content.task(task)["epochs"] == recipes.tables(task)[1]["default"]["epochs"]
-
-
-def test_a_recipe_published_for_another_length_is_adapted():
-    made = []
-    for length in (100, 500):
-        (one,) = expand(Request(models=("cornn",), tasks=("adding",), sets=(("adding", "length", length),)))
-        made.append(make.record(one.run, sources=one.sources))
-    found = sections(entries(*made))
-    kinds = {section.options["length"]: leaderboard.recipe_kind(section.groups[0]) for section in found}
-    assert kinds == {100: "published", 500: "adapted"}
-
-
-def test_a_shorter_budget_says_of_how_many_epochs():
-    run = make.run("cornn", "har2", epochs=12)
-    (by_hand,) = sections(entries(make.record(run, sources={"epochs": "set: on the command line"})))
-    (own,) = sections(entries(make.record(run)))
-    assert (by_hand.length, own.length) == ("12 of 250 epochs", OWN_BUDGET)
-    assert leaderboard.heading(by_hand).endswith("12 of 250 epochs")
 
 
 def test_a_target_that_most_runs_miss_is_censored():

@@ -96,7 +96,7 @@ def test_models_with_one_title_are_told_apart():
     made = [scored(0.9 - 0.1 * i, model=m, seed=s) for i, m in enumerate(("lstm", "LSTM", "tanh")) for s in range(3)]
     (section,) = sections(entries(*made))
     assert sorted(group.label for group in section.groups) == ["LSTM (LSTM)", "LSTM (lstm)", "tanh RNN"]
-    assert len(comparisons.pairs(section)) == 3
+    assert len(section.pairs) == 3
 
 
 def test_models_without_a_common_seed_are_not_ranked():
@@ -153,7 +153,7 @@ def test_pairs_on_an_error_prefer_the_lower_one():
         for m, v in (("cornn", 0.01), ("lstm", 0.1))
         for s in range(10)
     ]
-    (pair,) = comparisons.pairs(sections(entries(*made))[0])
+    (pair,) = sections(entries(*made))[0].pairs
     assert (pair.a, pair.improvement) == ("coRNN", 1.0) and "coRNN" in pair.verdict
     (row,) = comparisons.pairs_table(sections(entries(*made))[0]).rows
     assert row["difference_text"].startswith("−")

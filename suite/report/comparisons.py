@@ -8,21 +8,14 @@ from typing import Any
 from suite.report import beside, wording
 from suite.report.groups import Section
 from suite.report.leaderboard import heading, interval_text
-from suite.report.pairs import Paired, compare
 from suite.report.published import Published
 from suite.report.statistics import describe
 from suite.report.tables import Column, Table
 
 
-def pairs(section: Section) -> list[Paired]:
-    """Every pair of a section's primary groups on their shared seeds."""
-    held = {group.label: group.scores for group in section.primaries}
-    return compare(held, higher_is_better=section.higher_is_better)
-
-
 def pairs_table(section: Section) -> Table | None:
     """Paired comparisons of a section, or None where no two models have finished two seeds in common."""
-    found = pairs(section)
+    found = section.pairs
     if all(pair.pairs < 2 for pair in found):
         return None
     metric = section.metric

@@ -15,6 +15,7 @@ import numpy as np
 
 from suite.report import content, wording
 from suite.report.entries import Entry
+from suite.report.pairs import Paired, compare
 from suite.report.statistics import Spread, describe
 from suite.runs import Run, canonical, is_set
 
@@ -209,6 +210,11 @@ class Section:
     def ranked(self) -> list[Group]:
         """The groups that have a rank, best first."""
         return [group for group in self.groups if group.rank is not None]
+
+    @cached_property
+    def pairs(self) -> list[Paired]:
+        """Every pair of the groups that stand for their models, on their shared seeds."""
+        return compare({one.label: one.scores for one in self.primaries}, higher_is_better=self.higher_is_better)
 
     @property
     def primaries(self) -> list[Group]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from suite.report import beside, wording
 from suite.report.groups import OWN_BUDGET, Group, Section
-from suite.report.pairs import compare, told_apart
+from suite.report.pairs import told_apart
 from suite.report.sections import penalised_mean
 from suite.report.tables import Column, Table
 
@@ -183,8 +183,7 @@ def notes(section: Section) -> str:
     if len({group.run.model for group in section.groups}) == 1 and any(len(g.seeds) > 1 for g in section.groups):
         found.append("One model alone has no rank.")
     if len(section.ranked) > 1:
-        held = {group.label: group.scores for group in section.primaries}
-        found.append(told_apart(compare(held, higher_is_better=section.higher_is_better)))
+        found.append(told_apart(section.pairs))
     if any(group.diverged for group in section.groups):
         guess = "" if section.chance is None else "a constant guess or, where that is worse, as "
         found.append(

@@ -39,7 +39,7 @@ def _lengths(sections: Sequence[Section]) -> str:
     whole = [group for group, full in groups if full]
     tasks = ", ".join(sorted({group.run.task for group in whole})) or "none"
     alone = sum(len(group.seeds) == 1 for group, _ in groups)
-    pairs = [pair for section in sections for pair in comparisons.pairs(section) if pair.p is not None]
+    pairs = [pair for section in sections for pair in section.pairs if pair.p is not None]
     return (
         f"Runs: {sum(len(group.entries) for group, _ in groups)}; with all epochs of their protocol:"
         f" {sum(len(group.entries) for group in whole)} ({tasks}); the others have fewer."

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -117,11 +118,9 @@ def representatives(groups: Sequence[Group], *, higher_is_better: bool) -> list[
     Never the test metric: choosing by it would make the best of several recipes look like one. And a recipe that was
     tried on the command line does not take the place of the model's own.
     """
-    sign = 1.0 if higher_is_better else -1.0
 
     def preference(group: Group) -> tuple[Any, ...]:
-        valid = group.mean("metrics", "valid")
-        score = -np.inf if valid is None else sign * valid
+        score = _valid(group, higher_is_better=higher_is_better)
         return group.run.model_version, len(group.seeds), not group.by_hand, -len(group.diverged), score, group.key
 
     best: dict[str, Group] = {}
@@ -132,14 +131,15 @@ def representatives(groups: Sequence[Group], *, higher_is_better: bool) -> list[
     return list(best.values())
 
 
+def _valid(group: Group, *, higher_is_better: bool) -> float:
+    """The mean validation metric of the finished runs, larger being better."""
+    mean = group.mean("metrics", "valid")
+    return -np.inf if mean is None else mean if higher_is_better else -mean
+
+
 def better_by_hand(section: Section) -> list[Group]:
     """Of each model the best recipe set by hand that, on as many seeds, beats the model's own on validation data."""
-    sign = 1.0 if section.higher_is_better else -1.0
-
-    def valid(group: Group) -> float:
-        mean = group.mean("metrics", "valid")
-        return -np.inf if mean is None else sign * mean
-
+    valid = partial(_valid, higher_is_better=section.higher_is_better)
     found = []
     own = [group for group in section.groups if not group.by_hand]
     for group in representatives(own, higher_is_better=section.higher_is_better):

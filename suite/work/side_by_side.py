@@ -149,9 +149,10 @@ class SideBySide:
         """The first parameter whose gradient together is another than alone in some seed, or nothing."""
         if self.trainers[0].run.precision not in ("float32", "float64"):
             return ""
-        for name, whole in self.stacked.items():
-            for trainer, mine in zip(self.trainers, [None] * len(self.trainers) if whole.grad is None else whole.grad):
-                own = dict(trainer.model.named_parameters())[name].grad
+        for s, trainer in enumerate(self.trainers):
+            for name, parameter in trainer.model.named_parameters():
+                whole, own = self.stacked[name].grad, parameter.grad
+                mine = None if whole is None else whole[s]
                 if (own is None) != (mine is None):
                     return name
                 if own is None or mine is None or not (own.isfinite().all() and mine.isfinite().all()):
