@@ -1,4 +1,4 @@
-"""What all commands share: parsing helpers, and the one place where errors become a line and an exit code."""
+"""What all commands share: parsing, numbers for people, and the one place where errors become an exit code."""
 
 from __future__ import annotations
 
@@ -138,3 +138,20 @@ def _say(p: argparse.ArgumentParser, error: object, code: int) -> int:
     text = " ".join(str(error).split())
     print(f"{p.prog}: {text}", file=sys.stderr)
     return code
+
+
+def short(seconds: float) -> str:
+    """Seconds as 12s, 3m05s or 2h07m."""
+    total = round(max(0.0, seconds))
+    if total < 60:
+        return f"{total}s"
+    if total < 3600:
+        return f"{total // 60}m{total % 60:02d}s"
+    return f"{total // 3600}h{total % 3600 // 60:02d}m"
+
+
+def score(value: float | None, metric: str = "") -> str:
+    """A metric for people: accuracies in percent, errors with four digits."""
+    if value is None:
+        return "-"
+    return f"{100 * value:.1f} %" if metric == "accuracy" else f"{value:.4g}"

@@ -200,10 +200,8 @@ def _shown(row: Row) -> list[str]:
 def _shown_record(row: Row) -> list[str]:
     if row["status"] == "broken":
         return ["broken", "-", "-", "-", "-", "-", row["reason"]]
-    from suite.progress import score
-
     done = [row["status"], row["model"], row["task"], str(row["seed"]), f"{row['epochs']}"]
-    return [*done, score(row["test"], row["metric"]), f"{row['id']} {_options(row['settings'])}"]
+    return [*done, cli.score(row["test"], row["metric"]), f"{row['id']} {_options(row['settings'])}"]
 
 
 def _described(row: Row) -> str:

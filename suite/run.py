@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         forkserver.start()  # loads torch beside this process, which does so below
     from suite.plan import expand
     from suite.store import Store
-    from suite.work import launch
+    from suite.work import checks, launch
     from suite.work.matched import Matched
 
     on_cluster = args.executor == "ray" and not args.dry_run
@@ -111,10 +111,10 @@ def run(args: argparse.Namespace) -> int:
         from suite.work.estimate import dry_run
 
         launch.check_options(args)
-        launch.check(planned, args, store=store, dry=True)
+        checks.check(planned, args, store=store, dry=True)
         return dry_run(planned, store, args)
     if not on_cluster:  # there each node is checked
-        launch.check(planned, args, store=store)
+        checks.check(planned, args, store=store)
     executor, settings = launch.executor(args, planned, store, devices)
     from suite.work.driver import run_grid
 

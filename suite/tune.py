@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     """Plan, search, print."""
     from suite.plan import Request, expand, parse_set
     from suite.store import Store
-    from suite.work import launch
+    from suite.work import checks, launch
     from suite.work.driver import run_grid
     from suite.work.tuning import search, studies
 
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     )
     found, files = studies(request, seed=args.seed), places(args, request.tasks)
     plan = expand(request)
-    launch.check(plan, args)
+    checks.check(plan, args)
     for line in seen_tests(plan):
         print(line, file=sys.stderr)
 

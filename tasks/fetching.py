@@ -8,6 +8,7 @@ is written here on ``urllib``.)
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
 import socket
 import time
@@ -18,9 +19,12 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
+from tasks.catalogue import source
 from tasks.errors import DataError
 from tasks.files import CHUNK, cannot_write, locked, sha256
-from tasks.sources import Download, Log, offline, source
+from tasks.importing import import_path
+from tasks.source_types import Download, Log
+from tasks.verifying import inspect
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,11 @@ def download_file(download: Download, folder: Path, *, log: Log, patience: Patie
     raise DataError(f"{download.file}: no mirror delivered it ({'; '.join(reasons)})")
 
 
+def offline() -> bool:
+    """Whether ``RNNBENCH_OFFLINE`` forbids connections (set, and not 0)."""
+    return os.environ.get("RNNBENCH_OFFLINE", "0") not in ("", "0")
+
+
 def fetch(name: str, root: Path, *, log: Log, patience: Patience = Patience()) -> None:
     """Download a data set and import it into the data root.
 
@@ -178,9 +187,6 @@ def fetch(name: str, root: Path, *, log: Log, patience: Patience = Patience()) -
         DataError: offline, no mirror delivered a file, or what came is not the data set.
         DataNotWritten: the data root cannot be written.
     """
-    from tasks.importing import import_path
-    from tasks.verifying import inspect
-
     known = source(name)
     if known.bundled:
         return

@@ -14,11 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tasks.archives import Member, copy_bounded, members, translated
+from tasks.catalogue import SOURCES
+from tasks.checksums import HAR_FOLDER, HAR_SIGNALS
 from tasks.errors import DataError
 from tasks.files import cannot_write
 from tasks.reviews import FOLDERS, MAX_BYTES, PER_FOLDER, pack, save
-from tasks.sources import HAR_FOLDER, HAR_SIGNALS, SOURCES, Log, RawFile, State
-from tasks.verifying import _entry, altered_line, inspect, judge
+from tasks.source_types import Log, RawFile, State
+from tasks.verifying import altered_line, inspect, judge, look
 
 _MNIST = re.compile(r"(?P<stem>(?:train|t10k)-(?:images|labels))[-.](?P<kind>idx[13])-ubyte")
 _CIFAR_BIN = re.compile(r"(?:data_batch_[1-5]|test_batch)\.bin")
@@ -131,7 +133,7 @@ class _Import:
             file = self.stage / path
             if raw.bytes is not None and file.stat().st_size != raw.bytes:
                 raise DataError(f"{name}: {altered_line(origin, raw, {'bytes': file.stat().st_size})}")
-            entry = _entry(file, raw, None, deep=True)
+            entry = look(file, raw, None, deep=True)
             if judge(raw, entry) == "altered":
                 raise DataError(f"{name}: {altered_line(origin, raw, entry)}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.sources import Log, State
+from tasks.source_types import Log, State
 
 
 def prepare(state: State, root: Path, *, log: Log) -> None:

@@ -11,9 +11,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tasks.catalogue import source
 from tasks.errors import DataError
 from tasks.files import git_sha1, sha256, write_atomic
-from tasks.sources import RawFile, Source, State, source
+from tasks.source_types import RawFile, Source, State
 
 
 def _manifest(root: Path, name: str) -> Path:
@@ -40,7 +41,7 @@ def _digests(path: Path, raw: RawFile) -> dict[str, str]:
     return found
 
 
-def _entry(path: Path, raw: RawFile, old: dict[str, Any] | None, deep: bool) -> dict[str, Any]:
+def look(path: Path, raw: RawFile, old: dict[str, Any] | None, deep: bool) -> dict[str, Any]:
     """Size, time and checksums of a file, the latter from ``old`` where size and time are unchanged."""
     stat = path.stat()
     stamp = {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
@@ -102,7 +103,7 @@ def _look(root: Path, known: Source, old: dict[str, Any], deep: bool) -> tuple[d
             if raw.bytes is not None and size != raw.bytes:
                 problems.append(altered_line(path, raw, {"bytes": size}))
                 continue
-            entry = entries[raw.path] = _entry(path, raw, old.get(raw.path), deep)
+            entry = entries[raw.path] = look(path, raw, old.get(raw.path), deep)
         except (DataError, OSError) as error:
             problems.append(str(error))
             continue

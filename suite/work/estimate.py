@@ -11,9 +11,9 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+from suite.cli import short
 from suite.errors import DONE
 from suite.plan import Planned
-from suite.progress import short
 from suite.runs import is_set
 from suite.store import Store
 from suite.work import sizes

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from suite.work import checkpoint as checkpoints
 from suite.work import peak, provenance
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
 from suite.work.measure import to_device
-from suite.work.records import failure, record_of
+from suite.work.records import Prepared, failure, record_of
 from suite.work.side_by_side import CannotStack, SideBySide
 from suite.work.telling import tell
 from suite.work.tf32 import allow_in_cudnn
@@ -85,27 +85,6 @@ def check_sizes(run: Run, task: Task) -> None:
     batch, size = run.recipe["batch_size"], task.sizes["train"]
     if batch > size:
         raise SuiteError(f"{run.task}: wanted batch_size <= {size} (training examples), got {batch}")
-
-
-@dataclass
-class Prepared:
-    """A run that is ready to train.
-
-    Attributes:
-        trainer: model, task and optimiser, at the checkpoint's position where there was one.
-        engine: the engine that runs.
-        state: the checkpoint's state, or None.
-        prepare: seconds it took to build task and model.
-        compile: seconds it took to build or load the engine; on a GPU with a first step, which compiles kernels.
-        started: UTC time.
-    """
-
-    trainer: Trainer
-    engine: str
-    state: dict[str, Any] | None
-    prepare: float
-    compile: float
-    started: str
 
 
 def run_job(job: Job, report: Callable[[Event], None], should_stop: Callable[[], bool] = lambda: False) -> None:

@@ -1,4 +1,4 @@
-"""From checked arguments to what the driver needs: devices, data, executor, watcher."""
+"""From checked arguments to what the driver needs: devices, executor, watcher."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ from typing import Any
 
 import torch
 
-from models.scan.engines import NAMES
-from suite.errors import CANNOT_WRITE, DataMissing, SuiteError, UsageError
-from suite.names import resolve, unknown
+from suite.errors import UsageError
 from suite.plan import Planned
-from suite.progress import Terminal
-from suite.runs import Run
 from suite.store import Store
 from suite.work.driver import Executor, Watcher, cores, groups_of, split
-from suite.work.group import check_sizes
 from suite.work.job import Settings
 from suite.work.sizes import Tasks
-from suite.work.telling import tell
+from suite.work.terminal import Terminal
 
 
 def devices(asked: str) -> list[str]:
@@ -46,107 +41,6 @@ def devices(asked: str) -> list[str]:
     if int(index) >= count:
         raise UsageError(f"--device {asked}: wanted one of cuda:0 to cuda:{count - 1}, got {asked}")
     return [asked]
-
-
-def check(
-    planned: Sequence[Planned], args: argparse.Namespace, *, store: Store | None = None, dry: bool = False
-) -> None:
-    """Check all that is to run before anything starts: raw data, tasks, sizes, option values, engines.
-
-    Args:
-        planned: the grid.
-        args: ``data_dir``, ``engine`` and ``rerun`` of ``suite.run``.
-        store: runs that are finished there are not checked.
-        dry: fetch nothing, and let raw data be missing.
-
-    Raises:
-        DataMissing: raw data that is missing and cannot be fetched, or that is damaged.
-        UsageError: an option or hyperparameter out of range, a batch larger than the data, a plug-in that cannot be
-            built, an engine that cannot run a model here.
-    """
-    if args.engine not in ("auto", *NAMES):
-        raise UsageError(unknown("engine", args.engine, ("auto", *NAMES)))
-    waiting = planned if store is None else split(planned, store, rerun_failed=args.rerun == "failed")[0]
-    groups = list({one.run.group: one for one in waiting}.values())
-    if not dry:
-        fetch([one.run for one in groups], args.data_dir)
-    for one in groups:
-        _check_model(one, args)
-    tasks = Tasks(args.data_dir)
-    for one in groups:
-        try:
-            check_task(one.run, tasks)
-        except DataMissing:
-            if not dry:
-                raise
-
-
-def fetch(runs: Sequence[Run], data_dir: Path | None) -> None:
-    """Fetch what raw data is missing.
-
-    Raises:
-        DataMissing: it cannot be fetched, or it is damaged.
-    """
-    from tasks import sources
-    from tasks.contract import DataError
-
-    needed: dict[str, None] = {}
-    try:
-        for run in runs:
-            needed |= dict.fromkeys(resolve("task", run.task).cls.requires(**run.task_options))
-        for name in needed:
-            sources.ensure(name, data_dir, log=tell)
-        sources.check(needed, data_dir)
-    except DataError as error:
-        raise _data_trouble(error) from error
-
-
-def _data_trouble(error: Exception) -> DataMissing:
-    """A data error with its exit code: 5 where the data root cannot be written, else 4."""
-    return DataMissing(str(error), exit_code=CANNOT_WRITE if type(error).__name__ == "DataNotWritten" else None)
-
-
-def check_task(run: Run, tasks: Tasks) -> None:
-    """Build the task once: its own checks speak before anything is trained.
-
-    Raises:
-        DataMissing: its data is missing or damaged.
-        UsageError: an option out of range, a batch larger than the data, whatever a plug-in raises.
-    """
-    from tasks.contract import DataError, TaskError
-
-    try:
-        check_sizes(run, tasks.get(run.task, dict(run.task_options)))
-    except DataError as error:
-        raise _data_trouble(error) from error
-    except TaskError as error:
-        raise UsageError(f"{run.task}: {error}") from error
-    except SuiteError:
-        raise
-    except (Exception, SystemExit) as error:  # a plug-in's constructor may raise anything
-        raise UsageError(f"task {run.task!r} cannot be built: {type(error).__name__}: {error}") from error
-
-
-def _check_model(one: Planned, args: argparse.Namespace) -> None:
-    """Build the model small, on the CPU: its own checks speak before anything is trained."""
-    from models.contract import ModelError
-    from models.scan.engines import EngineError
-    from suite.recipes import TRAINER
-
-    run = one.run
-    options = {key: value for key, value in run.recipe.items() if key not in TRAINER}
-    try:
-        model = resolve("model", run.model).cls(
-            2, min(run.recipe["hidden_size"], 16), engine=args.engine, **run.model_options, **options
-        )
-        model.precision = run.precision
-        model.hidden_size = run.recipe["hidden_size"]
-        dtype = torch.float64 if run.precision == "float64" else torch.float32
-        model.engine_for(torch.device(run.device_kind), dtype)
-    except (ModelError, EngineError) as error:
-        raise UsageError(f"{run.model}: {error}") from error
-    except (Exception, SystemExit) as error:  # a plug-in's constructor may raise anything
-        raise UsageError(f"model {run.model!r} cannot be built: {type(error).__name__}: {error}") from error
 
 
 def executor(

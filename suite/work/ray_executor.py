@@ -95,11 +95,11 @@ def _look(planned: Sequence[Planned], args: Any) -> tuple[int | None, SuiteError
     """On a node: check the grid there; memory of its GPU in bytes, and the error a person can mend."""
     import torch
 
-    from suite.work import launch
+    from suite.work import checks
 
     memory = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
     try:
-        launch.check(planned, args)
+        checks.check(planned, args)
     except SuiteError as error:
         return memory, error
     return memory, None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import traceback
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -17,10 +18,28 @@ from suite.work.peak import peak_bytes
 from suite.work.train import Trainer
 from tasks.contract import Task
 
-if TYPE_CHECKING:
-    from suite.work.group import Prepared
-
 _WORDS = 10_000  # characters of an error's message and of its traceback that are kept
+
+
+@dataclass
+class Prepared:
+    """A run that is ready to train.
+
+    Attributes:
+        trainer: model, task and optimiser, at the checkpoint's position where there was one.
+        engine: the engine that runs.
+        state: the checkpoint's state, or None.
+        prepare: seconds it took to build task and model.
+        compile: seconds it took to build or load the engine; on a GPU with a first step, which compiles kernels.
+        started: UTC time.
+    """
+
+    trainer: Trainer
+    engine: str
+    state: dict[str, Any] | None
+    prepare: float
+    compile: float
+    started: str
 
 
 def record_of(ready: Prepared, reason: str, job: Job) -> dict[str, Any]:

@@ -14,15 +14,15 @@ from typing import Any
 from suite.errors import DONE, SOME_FAILED, UsageError
 from suite.names import resolve
 from suite.plan import Planned
-from suite.progress import Terminal
 from suite.record import RecordError, finite, load
 from suite.runs import Run
 from suite.store import Store
-from suite.work import launch
+from suite.work import checks, launch
 from suite.work.driver import run_grid
 from suite.work.inline import InlineExecutor
 from suite.work.job import Settings
 from suite.work.telling import tell
+from suite.work.terminal import Terminal
 
 SURROUNDINGS = ("cpu", "capability", "features", "gpu", "driver", "cuda", "threads", "engine", "deterministic",
                 "libraries", "commit", "data")  # fmt: skip
@@ -156,7 +156,7 @@ def replay(args: argparse.Namespace) -> int:
         raise UsageError(f"--replay: {error}") from error
     run, settings = _run_of(record), _settings(record, args)
     planned = [Planned(run, record["sources"], settings.preset)]
-    launch.check(planned, argparse.Namespace(**{**vars(args), "engine": settings.engine}))
+    checks.check(planned, argparse.Namespace(**{**vars(args), "engine": settings.engine}))
     with tempfile.TemporaryDirectory(prefix="rnnbench-replay-") as folder:
         outcome = run_grid(planned, Store(Path(folder)), settings, InlineExecutor(), Terminal())
     if not outcome.records:

@@ -206,6 +206,7 @@ def serve() -> None:
     import suite.merge
     import suite.report.summary
     import suite.run
+    import suite.work.checks
     import suite.work.inline
     import suite.work.launch
     import suite.work.processes  # noqa: F401

@@ -7,7 +7,8 @@ import hashlib
 
 import pytest
 
-from tasks.sources import SOURCES, Download, Mirror, import_path
+from tasks.source_types import Download, Mirror
+from tasks.sources import SOURCES, import_path
 from tests.raw_files import official_layout, small_tables, write_as, zip_bytes
 from tests.sources.common import Site, quiet
 

@@ -16,7 +16,8 @@ import pytest
 
 from tasks.errors import DataError, DataNotWritten
 from tasks.fetching import fetch
-from tasks.sources import SOURCES, Download, Mirror, ensure, state, verify
+from tasks.source_types import Download, Mirror
+from tasks.sources import SOURCES, ensure, state, verify
 from tests.raw_files import zip_bytes
 from tests.sources.common import QUICK, Site, quiet
 

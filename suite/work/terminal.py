@@ -6,21 +6,11 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-if TYPE_CHECKING:
-    from suite.plan import Planned
-    from suite.work.job import Progress
-
-
-def short(seconds: float) -> str:
-    """Seconds as 12s, 3m05s or 2h07m."""
-    total = round(max(0.0, seconds))
-    if total < 60:
-        return f"{total}s"
-    if total < 3600:
-        return f"{total // 60}m{total % 60:02d}s"
-    return f"{total // 3600}h{total % 3600 // 60:02d}m"
+from suite.cli import score, short
+from suite.plan import Planned
+from suite.work.job import Progress
 
 
 class _Life:
@@ -57,13 +47,6 @@ class _Life:
             return None
         passed, done = time.monotonic() - self.first[0], self.share() - self.first[1]
         return passed * (1 - self.share()) / done if done > 1e-4 and passed > 1 else None
-
-
-def score(value: float | None, metric: str = "") -> str:
-    """A metric for people: accuracies in percent, errors with four digits."""
-    if value is None:
-        return "-"
-    return f"{100 * value:.1f} %" if metric == "accuracy" else f"{value:.4g}"
 
 
 class Terminal:
