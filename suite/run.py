@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--seeds-per-run", type=cli.positive_int, default=1, metavar="K",
                      help="train K seeds of a run side by side in one process")  # fmt: skip
     how.add_argument("--rerun", choices=["failed"], help="failed: try failed runs again")
+    how.add_argument("--keep-weights", action="store_true", help="keep each run's weights of its best epoch")
     how.add_argument("--checkpoint-seconds", type=cli.seconds, default=60.0, metavar="S", help="default 60")
     how.add_argument("--stall-seconds", type=cli.seconds, metavar="S", help="end a run that shows no life for so long")
     how.add_argument("--deterministic", action="store_true", help="deterministic algorithms (slower on a GPU)")

@@ -23,7 +23,7 @@ from suite.runs import Run
 __all__ = ["Store", "safe_name", "write_atomic", "write_new"]
 
 _PROBE_BYTES = 1 << 16  # an empty file can be made on a full disk: the probe has a body
-_FOLDERS = ("records", "failures", "conflicts", "checkpoints", "claims")
+_FOLDERS = ("records", "failures", "conflicts", "checkpoints", "claims", "weights")
 _CHECKPOINT = re.compile(r"-(seed\d+-[0-9a-f]{12})\.pt$")
 
 
@@ -40,7 +40,7 @@ class Store:
     """A results folder.
 
     ``records/`` and ``failures/`` hold results, ``conflicts/`` second records of one run, ``checkpoints/`` the state of
-    unfinished runs, ``claims/`` who is at work on what.
+    unfinished runs, ``claims/`` who is at work on what, ``weights/`` trained weights where they were asked for.
 
     Args:
         root: the results folder; made when something is written.
@@ -59,6 +59,10 @@ class Store:
     def checkpoint_path(self, run: Run) -> Path:
         """Where the run's mid-run checkpoint stands while it is unfinished."""
         return self.root / "checkpoints" / f"{safe_name(run.model)}-{safe_name(run.task)}-seed{run.seed}-{run.id}.pt"
+
+    def weights_path(self, run: Run) -> Path:
+        """Where the weights of the run's best epoch stand, if they were asked for."""
+        return self._place("weights", run) / f"seed{run.seed}-{run.id}.pt"
 
     def claims_folder(self) -> Path:
         """Where drivers say which runs they are at work on."""
@@ -111,7 +115,7 @@ class Store:
         return path, write_new(path, text)
 
     def merge(self, source: Path) -> tuple[Path, bool]:
-        """Take a record or failure over from another results folder, byte for byte.
+        """Take a record or failure over from another results folder, byte for byte, and weights with a new record.
 
         Args:
             source: the file.
@@ -127,7 +131,20 @@ class Store:
         run = Run.from_identity(record["run"])
         if record["status"] == "failed":
             return self._put(self._place("failures", run) / safe_name(source.name), run, text)
+        if not self.has(run):
+            self._take_weights(source, run)
         return self._put(self.path(run), run, text)
+
+    def _take_weights(self, record: Path, run: Run) -> None:
+        """Copy the weights that stand beside another folder's record, before the record: they go with it."""
+        weights = Store(record.parents[3]).weights_path(run)
+        try:
+            held = weights.read_bytes()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise RecordError(f"{weights}: cannot be read: {error.strerror or error}") from error
+        write_atomic(self.weights_path(run), held)
 
     def check_writable(self) -> None:
         """Fail early, before anything is computed, where results cannot be written.

@@ -59,7 +59,13 @@ def parser() -> argparse.ArgumentParser:
     cli.add_folders(p, data=True)
     # What suite.run asks for and a trial does not vary.
     p.set_defaults(
-        rerun=None, checkpoint_seconds=60.0, deterministic=False, stall_seconds=None, mirror=None, seeds_per_run=1
+        rerun=None,
+        checkpoint_seconds=60.0,
+        deterministic=False,
+        stall_seconds=None,
+        mirror=None,
+        seeds_per_run=1,
+        keep_weights=False,
     )
     return p
 

@@ -17,9 +17,9 @@ from suite.store import Store, write_atomic
 from suite.work.costs import Estimator, modelled_bytes, modelled_seconds
 from suite.work.driver import run_grid
 from suite.work.estimate import dry_run, megabytes, table
-from suite.work.group import failure
 from suite.work.inline import InlineExecutor
 from suite.work.job import Job, Settings
+from suite.work.records import failure
 from suite.work.sizes import Tasks, bare_model, stored_blocks
 
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"

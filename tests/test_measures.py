@@ -20,8 +20,8 @@ from suite.plan import Request, expand
 from suite.recipes import load
 from suite.store import Store
 from suite.work import train
+from suite.work.building import build_model, build_task
 from suite.work.driver import run_grid
-from suite.work.group import build_model, build_task
 from suite.work.inline import InlineExecutor
 from suite.work.job import Settings
 from suite.work.measure import evaluate, quantiles

@@ -6,7 +6,8 @@ import pytest
 
 from suite.plan import Request, expand
 from suite.work import train
-from suite.work.group import build_task, run_job
+from suite.work.building import build_task
+from suite.work.group import run_job
 from suite.work.job import Finished, Job, Settings
 from tests.plugins.tiny import Parity
 

@@ -16,9 +16,10 @@ from suite.plan import Request, expand
 from suite.record import load, validate
 from suite.store import Store
 from suite.work import checkpoint, group, provenance, train
+from suite.work.building import build_model, build_task
 from suite.work.claims import Claims
 from suite.work.driver import run_grid
-from suite.work.group import build_model, build_task, run_job
+from suite.work.group import run_job
 from suite.work.inline import InlineExecutor
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
 from suite.work.lap import Lap

@@ -14,8 +14,8 @@ from suite.names import resolve, unknown
 from suite.plan import Planned
 from suite.runs import Run
 from suite.store import Store
+from suite.work.building import check_sizes
 from suite.work.driver import split
-from suite.work.group import check_sizes
 from suite.work.sizes import Tasks
 from suite.work.telling import tell
 

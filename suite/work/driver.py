@@ -12,7 +12,7 @@ from suite.errors import DONE, SOME_FAILED, CannotWrite
 from suite.plan import Planned
 from suite.record import RecordError, load
 from suite.runs import Run
-from suite.store import Store
+from suite.store import Store, write_atomic
 from suite.work import provenance
 from suite.work.checkpoint import remove
 from suite.work.claims import Claims
@@ -119,6 +119,8 @@ def run_grid(
     with Stopper() as stopper, Claims(store.claims_folder()) as claims:
         grid = _Grid(store, claims, Shy(watcher), stopper)
         todo = Todo(groups, store, replace(settings, code=provenance.commit()), claims, grid.fail)
+        if settings.keep_weights:
+            _say_what_has_none(held, store)
         try:
             grid.watcher.begin(waiting, held)
             for event in executor.run(todo, stopper):
@@ -131,13 +133,19 @@ def run_grid(
     return _conclude(grid.outcome, planned, store)
 
 
+def _say_what_has_none(held: Sequence[Planned], store: Store) -> None:
+    count = sum(store.has(one.run) and not store.weights_path(one.run).exists() for one in held)
+    if count:
+        tell(f"{count} finished run{'s have' if count > 1 else ' has'} no weights; another --results-dir trains anew")
+
+
 class _Grid:
     """What the driver does with each event."""
 
     def __init__(self, store: Store, claims: Claims, watcher: Shy, stopper: Stopper) -> None:
         self.store, self.claims, self.watcher, self.stopper = store, claims, watcher, stopper
         self.outcome = Outcome()
-        self.unsaved: list[Mapping[str, Any]] = []
+        self.unsaved: list[Finished] = []
         self.trouble: CannotWrite | None = None
 
     def take(self, event: Progress | Finished | Stopped) -> None:
@@ -149,9 +157,9 @@ class _Grid:
             self.claims.release([event.id])
         else:
             try:
-                self._keep(event.record)
+                self._keep(event)
             except CannotWrite as error:
-                self.unsaved.append(event.record)
+                self.unsaved.append(event)
                 self.fail(error)
 
     def fail(self, error: CannotWrite) -> None:
@@ -165,13 +173,17 @@ class _Grid:
         Raises:
             CannotWrite: the first reason; it stays an error, since the grid was stopped for it.
         """
-        for record in self.unsaved:
-            self._keep(record)
+        for event in self.unsaved:
+            self._keep(event)
         if self.trouble is not None:
             raise self.trouble
 
-    def _keep(self, record: Mapping[str, Any]) -> None:
-        run, path = Run.from_identity(record["run"]), self.store.put(record)
+    def _keep(self, event: Finished) -> None:
+        record = event.record
+        run = Run.from_identity(record["run"])
+        if event.weights is not None and not self.store.has(run):  # before the record, which ends the run
+            write_atomic(self.store.weights_path(run), event.weights)
+        path = self.store.put(record)
         self.outcome.counts[record["status"]] += 1
         if record["status"] == "failed":
             self.outcome.failures.append({**record, "path": str(path)})

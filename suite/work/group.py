@@ -14,14 +14,11 @@ from typing import Any
 
 import torch
 
-from models.classifier import SequenceModel
-from suite.errors import SuiteError
-from suite.names import resolve
-from suite.recipes import TRAINER
 from suite.record import dumps, finite, validate
 from suite.runs import Run, seed_for
 from suite.work import checkpoint as checkpoints
-from suite.work import peak, provenance
+from suite.work import peak, provenance, weights
+from suite.work.building import build_model, build_task, check_sizes, seeded
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
 from suite.work.measure import to_device
 from suite.work.records import Prepared, failure, record_of
@@ -29,7 +26,6 @@ from suite.work.side_by_side import CannotStack, SideBySide
 from suite.work.telling import tell
 from suite.work.tf32 import allow_in_cudnn
 from suite.work.train import StopRequested, Trainer
-from tasks.contract import Task
 
 Event = Progress | Finished | Stopped
 
@@ -47,44 +43,6 @@ def prepare_process(settings: Settings) -> None:
     if settings.deterministic != torch.are_deterministic_algorithms_enabled():
         # not use_deterministic_algorithms, which does the same and imports all of torch's compiler, for seconds
         torch.set_deterministic_debug_mode("error" if settings.deterministic else "default")
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Torch's global generators seeded inside, restored outside."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
-
-
-def build_task(run: Run, data_dir: str | None) -> Task:
-    """The run's task with its data seed, which does not depend on the model."""
-    plugin = resolve("task", run.task)
-    where = None if data_dir is None else Path(data_dir)
-    return plugin.cls(seed=seed_for("data", run.task, run.seed), data_dir=where, **run.task_options)
-
-
-def build_model(run: Run, task: Task, *, engine: str) -> SequenceModel:
-    """The run's model, initialised from its own seed."""
-    plugin = resolve("model", run.model)
-    options = {key: value for key, value in run.recipe.items() if key not in TRAINER}
-    dtype = torch.float64 if run.precision == "float64" else torch.float32
-    with seeded(seed_for("init", run.model, run.task, run.seed)):
-        recurrence = plugin.cls(
-            task.spec.input_size, run.recipe["hidden_size"], engine=engine, **run.model_options, **options
-        )
-        recurrence.precision = run.precision
-        return SequenceModel(
-            recurrence, task.spec.output_size, embedding=task.embedding(), padding_index=task.spec.padding_index
-        ).to(dtype)
-
-
-def check_sizes(run: Run, task: Task) -> None:
-    """Raise SuiteError for a batch larger than the training data."""
-    batch, size = run.recipe["batch_size"], task.sizes["train"]
-    if batch > size:
-        raise SuiteError(f"{run.task}: wanted batch_size <= {size} (training examples), got {batch}")
 
 
 def run_job(job: Job, report: Callable[[Event], None], should_stop: Callable[[], bool] = lambda: False) -> None:
@@ -110,7 +68,7 @@ def run_job(job: Job, report: Callable[[Event], None], should_stop: Callable[[],
             ready = prepare(run, alone, Path(path), report, should_stop)
             with _training(ready):
                 reason = ready.trainer.fit()
-            report(Finished(_record(ready, reason, alone)))
+            report(_finished(ready, reason, alone))
         except StopRequested:
             report(Stopped(run.id))
         except (Exception, SystemExit) as error:  # whatever a plug-in raises becomes the run's own record
@@ -125,7 +83,7 @@ def _train_together(job: Job, report: Callable[[Event], None], should_stop: Call
 
     def ended(trainer: Trainer, reason: str) -> None:
         """A run is over, if it diverged before the others: its record does not wait for theirs."""
-        report(Finished(_record(held.pop(trainer.run.id), reason, job)))
+        report(_finished(held.pop(trainer.run.id), reason, job))
 
     try:
         ready = [prepare(run, job, Path(p), report, should_stop) for run, p in zip(job.runs, job.checkpoints)]
@@ -153,13 +111,13 @@ def _train_together(job: Job, report: Callable[[Event], None], should_stop: Call
     return set()
 
 
-def _record(ready: Prepared, reason: str, job: Job) -> dict[str, Any]:
-    """The run's record; where a plug-in put something into it that no record holds, its failure."""
+def _finished(ready: Prepared, reason: str, job: Job) -> Finished:
+    """The run's record and weights; where a plug-in put something into it that no record holds, its failure."""
     try:
-        record = record_of(ready, reason, job)
-        return validate(json.loads(dumps(finite(record))))
+        record = validate(json.loads(dumps(finite(record_of(ready, reason, job)))))
     except (TypeError, ValueError, RecursionError) as error:
-        return failure(ready.trainer.run, job, error, ready.started)
+        return Finished(failure(ready.trainer.run, job, error, ready.started))
+    return Finished(record, weights.packed(ready.trainer) if job.settings.keep_weights else None)
 
 
 @contextmanager
@@ -199,7 +157,7 @@ def prepare(
         model = build_model(run, task, engine=settings.engine).to(device)
         return Trainer(
             model, task, run, device=device, report=report, should_stop=should_stop,
-            checkpoint=path, checkpoint_seconds=settings.checkpoint_seconds,
+            checkpoint=path, checkpoint_seconds=settings.checkpoint_seconds, keep_weights=settings.keep_weights,
         )  # fmt: skip
 
     made, state = _resumed(trainer, path, run)

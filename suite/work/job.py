@@ -23,6 +23,7 @@ class Settings:
         shared_device: other runs train on the same machine at the same time.
         preset: preset asked for.
         seeds_per_run: seeds that one worker trains side by side.
+        keep_weights: hand the weights of the best epoch back with the record.
         code: commit of the code and whether it has changes, as the driver sees it; None: the worker looks itself.
     """
 
@@ -35,6 +36,7 @@ class Settings:
     shared_device: bool = False
     preset: str | None = None
     seeds_per_run: int = 1
+    keep_weights: bool = False
     code: tuple[str | None, bool | None] | None = None
 
 
@@ -95,9 +97,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run's record, finished, diverged or failed."""
+    """A run's record, finished, diverged or failed.
+
+    Attributes:
+        record: as it is written.
+        weights: the bytes of a weights file, where one was asked for and there is one.
+    """
 
     record: Mapping[str, Any]
+    weights: bytes | None = None
 
 
 @dataclass(frozen=True)

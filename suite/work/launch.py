@@ -66,6 +66,7 @@ def executor(
         deterministic=args.deterministic,
         shared_device=workers > 1,
         seeds_per_run=args.seeds_per_run,
+        keep_weights=args.keep_weights,
     )
     if args.executor == "inline":
         from suite.work.inline import InlineExecutor

@@ -1,4 +1,4 @@
-"""What is measured of a model: metric and loss over a split, gradient profiles, quantiles."""
+"""What is measured of a model: metric and loss over a split, quantiles."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import torch
 from models.classifier import SequenceModel
 from tasks.contract import Batch, Split, Task
 
-PROFILE_EXAMPLES = 64
-PROFILE_POINTS = 512
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
 _EVALUATION_BYTES = 2**28
 
@@ -63,34 +61,6 @@ def evaluate(
             tick()
     model.train()
     return float(score) / count, float(loss) / count
-
-
-def first_examples(task: Task, device: torch.device, dtype: torch.dtype = torch.float32) -> Batch:
-    """The first 64 validation examples."""
-    return to_device(next(iter(task.batches("valid", PROFILE_EXAMPLES, 0))), device, dtype)
-
-
-def gradient_profile(model: SequenceModel, task: Task, batch: Batch, *, epoch: int) -> dict[str, Any] | None:
-    """Norm over (B, block) of dL/d(state_t) at up to 512 time steps; None for a model that records none."""
-    length = batch.x.shape[1]
-    buffer = torch.full((model.recurrence.states, length), math.nan, device=batch.x.device)
-    held = [(p, p.grad) for p in model.parameters()]
-    for parameter, _ in held:
-        parameter.grad = None
-    outputs = model(batch.x, batch.lengths, profile=buffer)
-    task.loss(outputs, batch).backward()
-    for parameter, gradient in held:
-        parameter.grad = gradient
-    norms = buffer.cpu().double()
-    if torch.isnan(norms).all():
-        return None
-    points = torch.linspace(0, length - 1, min(length, PROFILE_POINTS), dtype=torch.float64).round().long()
-    return {
-        "epoch": epoch,
-        "length": length,
-        "t": points.tolist(),
-        "norms": [[digits(value, 6) for value in row] for row in norms[:, points].tolist()],
-    }
 
 
 def quantiles(values: list[float]) -> list[float | None]:

@@ -11,7 +11,7 @@ from suite.errors import UsageError
 from suite.names import resolve
 from suite.recipes import TRAINER
 from suite.runs import Run, canonical, seed_for
-from suite.work.group import seeded
+from suite.work.building import seeded
 from tasks.contract import Task
 
 

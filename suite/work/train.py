@@ -22,16 +22,8 @@ from suite.runs import Run
 from suite.work import checkpoint as checkpoints
 from suite.work.job import Progress
 from suite.work.lap import Lap
-from suite.work.measure import (
-    digits,
-    dtype_of,
-    evaluate,
-    evaluation_batch,
-    first_examples,
-    gradient_profile,
-    quantiles,
-    to_device,
-)
+from suite.work.measure import digits, dtype_of, evaluate, evaluation_batch, quantiles, to_device
+from suite.work.profiles import first_examples, gradient_profile
 from suite.work.rates import lr_scale, optimizer_for, set_rates
 from suite.work.telling import tell
 from tasks.contract import Batch, Task
@@ -56,12 +48,13 @@ class Trainer:
         should_stop: asked after every step.
         checkpoint: where mid-run state goes, or None.
         checkpoint_seconds: a checkpoint is due after so many, and written between two steps.
+        keep_weights: hold the weights of the best epoch, for ``suite.work.weights``.
     """
 
     def __init__(
         self, model: SequenceModel, task: Task, run: Run, *, device: torch.device,
         report: Callable[[Progress], None], should_stop: Callable[[], bool] = lambda: False,
-        checkpoint: Path | None = None, checkpoint_seconds: float = 60.0,
+        checkpoint: Path | None = None, checkpoint_seconds: float = 60.0, keep_weights: bool = False,
     ) -> None:  # fmt: skip
         self.model, self.task, self.run, self.device = model, task, run, device
         self.report, self.should_stop = report, should_stop
@@ -78,6 +71,8 @@ class Trainer:
         self.curve: list[dict[str, Any]] = []
         self.profiles: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
+        self.best_weights: dict[str, Tensor] | None = None
+        self.keep_weights = keep_weights
         self.seconds = {"train": 0.0, "train_processor": 0.0, "evaluate": 0.0}
         self.step_times: list[float] = []
         self._pending: list[tuple[Tensor, Tensor, int]] = []
@@ -99,6 +94,7 @@ class Trainer:
             "curve": self.curve,
             "profiles": self.profiles,
             "best": self.best,
+            "best_weights": self.best_weights,
             "seconds": dict(self.seconds),
             "step_times": self.step_times,
             "legs": self.legs,
@@ -112,6 +108,7 @@ class Trainer:
         self.loss_sum, self.norms = state["loss_sum"], state["norms"]
         self.curve, self.profiles, self.best = state["curve"], state["profiles"], state["best"]
         self.seconds, self.step_times = {**self.seconds, **state["seconds"]}, state["step_times"]
+        self.best_weights = state.get("best_weights")
         self.legs = state.get("legs", [])
         self.resumed += 1
 
@@ -272,6 +269,8 @@ class Trainer:
             row |= {"test": digits(test), "test_loss": digits(test_loss)}
         if better:
             self.best = {"valid": valid, "epoch": self.epoch, "test": row["test"], "test_loss": row["test_loss"]}
+            state = self.model.state_dict() if self.keep_weights else None
+            self.best_weights = state and {name: tensor.to("cpu", copy=True) for name, tensor in state.items()}
         row["diagnostics"] = {k: digits(v) for k, v in self.model.recurrence.diagnostics().items()}
         self.seconds["evaluate"] += time.perf_counter() - start
         self._row(row)

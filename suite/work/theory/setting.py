@@ -18,7 +18,7 @@ from suite.errors import UsageError
 from suite.names import resolve
 from suite.plan import Request, expand
 from suite.runs import Run
-from suite.work.group import build_model
+from suite.work.building import build_model
 from suite.work.sizes import Tasks
 from suite.work.train import optimizer_for
 from tasks.contract import Batch, DataError, Task

@@ -1,0 +1,59 @@
+"""From a run to its task and its model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.classifier import SequenceModel
+from suite.errors import SuiteError
+from suite.names import resolve
+from suite.recipes import TRAINER
+from suite.runs import Run, seed_for
+from tasks.contract import Spec, Task
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's global generators seeded inside, restored outside."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def build_task(run: Run, data_dir: str | None) -> Task:
+    """The run's task with its data seed, which does not depend on the model."""
+    plugin = resolve("task", run.task)
+    where = None if data_dir is None else Path(data_dir)
+    return plugin.cls(seed=seed_for("data", run.task, run.seed), data_dir=where, **run.task_options)
+
+
+def build_model(run: Run, task: Task, *, engine: str) -> SequenceModel:
+    """The run's model, initialised from its own seed."""
+    return model_for(run, task.spec, task.embedding(), engine=engine)
+
+
+def model_for(run: Run, spec: Spec, embedding: Tensor | None, *, engine: str) -> SequenceModel:
+    """As ``build_model``, from a task's sizes and initial embedding alone."""
+    options = {key: value for key, value in run.recipe.items() if key not in TRAINER}
+    dtype = torch.float64 if run.precision == "float64" else torch.float32
+    with seeded(seed_for("init", run.model, run.task, run.seed)):
+        recurrence = resolve("model", run.model).cls(
+            spec.input_size, run.recipe["hidden_size"], engine=engine, **run.model_options, **options
+        )
+        recurrence.precision = run.precision
+        return SequenceModel(recurrence, spec.output_size, embedding=embedding, padding_index=spec.padding_index).to(
+            dtype
+        )
+
+
+def check_sizes(run: Run, task: Task) -> None:
+    """Raise SuiteError for a batch larger than the training data."""
+    batch, size = run.recipe["batch_size"], task.sizes["train"]
+    if batch > size:
+        raise SuiteError(f"{run.task}: wanted batch_size <= {size} (training examples), got {batch}")
