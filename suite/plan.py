@@ -19,7 +19,7 @@ UNBOUNDED = 100_000  # epochs of track matched-time: the time ends a run
 
 
 class Match(Protocol):
-    """Solves the hidden size of track matched-params (``suite.work.matched``; building models needs torch)."""
+    """Solves the hidden size of track matched-params: ``suite.work.estimates.matched``, which builds models."""
 
     def __call__(self, run: Run, reference: Run, *, given: bool) -> tuple[int, str]:
         """The hidden size of ``run`` and its source; ``given``: it was set by hand and is checked only."""
@@ -125,7 +125,7 @@ def expand(request: Request, *, match: Match | None = None) -> list[Planned]:
         if request.epochs is not None:
             raise UsageError("--track matched-time: got --epochs; it trains as many epochs as fit into --max-seconds")
     if request.track == "matched-params" and match is None:
-        raise UsageError("track matched-params: wanted a matcher, see suite.work.matched")
+        raise UsageError("track matched-params: wanted a matcher, see suite.work.estimates.matched")
     _check_recipes(request)
     models = [resolve("model", name) for name in dict.fromkeys(request.models)]
     tasks = [resolve("task", name) for name in dict.fromkeys(request.tasks)]

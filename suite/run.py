@@ -95,13 +95,13 @@ def run(args: argparse.Namespace) -> int:
         _check_replay(args)
         return replay(args)
     if args.executor == "processes" and not args.dry_run:
-        from suite.work import forkserver
+        from suite.work.executors import forkserver
 
         forkserver.start()  # loads torch beside this process, which does so below
     from suite.plan import expand
     from suite.store import Store
     from suite.work import checks, launch
-    from suite.work.matched import Matched
+    from suite.work.estimates.matched import Matched
 
     on_cluster = args.executor == "ray" and not args.dry_run
     devices = launch.cluster_devices(args) if on_cluster else launch.devices(args.device)
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     planned = expand(request(args, devices[0].split(":")[0]), match=match)
     store = Store(args.results_dir)
     if args.dry_run:
-        from suite.work.estimate import dry_run
+        from suite.work.estimates.estimate import dry_run
 
         launch.check_options(args)
         checks.check(planned, args, store=store, dry=True)

@@ -69,9 +69,9 @@ def charts(args: argparse.Namespace) -> Iterator[tuple[str, Any, dict[str, str]]
         UsageError: an unknown check, model or task.
     """
     from suite.names import resolve, unknown
-    from suite.work.group import prepare_process
     from suite.work.job import Settings
     from suite.work.theory.setting import Setting
+    from suite.work.training.group import prepare_process
 
     names = cli.names(args.checks, "--checks")
     for name in names:

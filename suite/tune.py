@@ -90,7 +90,7 @@ def places(args: argparse.Namespace, tasks: tuple[str, ...]) -> dict[str, Path]:
         UsageError: one file for several tasks, or a file that holds more than tuned sections.
     """
     from suite.store import safe_name
-    from suite.work.tuned import read
+    from suite.work.tuning.tuned import read
 
     if args.out is None:
         return {}
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     from suite.store import Store
     from suite.work import checks, launch
     from suite.work.driver import run_grid
-    from suite.work.tuning import search, studies
+    from suite.work.tuning.studies import search, studies
 
     if not 0 <= args.seed < 2**31:
         raise UsageError(f"--seed: wanted a number from 0 to {2**31 - 1}, got {args.seed}")
@@ -155,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _finish(found: Any, files: dict[str, Path], args: argparse.Namespace) -> int:
     """Print and write the tuned sections."""
-    from suite.work import tuned
+    from suite.work.tuning import tuned
 
     facts: dict[str, Any] = {"seed": args.seed, "command": command(args)}
     sections = {(study.task, study.model): tuned.section(study, **facts) for study in found if study.best}

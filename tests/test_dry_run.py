@@ -14,13 +14,13 @@ from suite.plan import Request, expand
 from suite.record import dumps, load
 from suite.run import main
 from suite.store import Store, write_atomic
-from suite.work.costs import Estimator, modelled_bytes, modelled_seconds
 from suite.work.driver import run_grid
-from suite.work.estimate import dry_run, megabytes, table
-from suite.work.inline import InlineExecutor
+from suite.work.estimates.costs import Estimator, modelled_bytes, modelled_seconds
+from suite.work.estimates.estimate import dry_run, megabytes, table
+from suite.work.estimates.sizes import Tasks, bare_model, stored_blocks
+from suite.work.executors.inline import InlineExecutor
 from suite.work.job import Job, Settings
-from suite.work.records import failure
-from suite.work.sizes import Tasks, bare_model, stored_blocks
+from suite.work.training.records import failure
 
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"
 SMALL = ("--set", "adding.length=20", "--set", "adding.epoch_steps=2", "--set", "hidden_size=4")

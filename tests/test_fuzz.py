@@ -19,7 +19,8 @@ from suite.names import resolve
 from suite.plan import MOST_SEEDS, Request, expand, parse_seeds, parse_set
 from suite.record import RecordError, canonical, dumps, load, validate
 from suite.runs import Run
-from suite.work import checkpoint, claims
+from suite.work import claims
+from suite.work.training import checkpoint
 from tests.harness.grids import planned, undisturbed
 
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"

@@ -11,10 +11,10 @@ import torch
 from models import MODELS, build
 from suite import speed
 from suite.plan import Request, expand
-from suite.work.group import prepare, run_job
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
-from suite.work.measure import to_device
-from suite.work.tf32 import allow_in_cudnn
+from suite.work.training.group import prepare, run_job
+from suite.work.training.measure import to_device
+from suite.work.training.tf32 import allow_in_cudnn
 
 pytestmark = pytest.mark.gpu
 DEVICE = "cuda:0"
@@ -76,8 +76,8 @@ def test_the_other_engines_train_alike(engine, tmp_path):
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("model", [name for name in sorted(MODELS) if name != "exprnn"])  # its exponential waits
 def test_no_training_step_waits_for_the_device(model, seeds, tmp_path):
-    from suite.work.lap import Lap
-    from suite.work.side_by_side import SideBySide
+    from suite.work.training.lap import Lap
+    from suite.work.training.side_by_side import SideBySide
 
     runs = planned(model, seeds=range(seeds), sets=(*SETS, (None, "clip_norm", 1.0)))
     whole = job(runs, tmp_path)

@@ -19,13 +19,13 @@ from suite.names import resolve
 from suite.plan import Request, expand
 from suite.recipes import load
 from suite.store import Store
-from suite.work import train
 from suite.work.building import build_model, build_task
 from suite.work.driver import run_grid
-from suite.work.inline import InlineExecutor
+from suite.work.executors.inline import InlineExecutor
 from suite.work.job import Settings
-from suite.work.measure import evaluate, quantiles
-from suite.work.rates import lr_scale, optimizer_for, set_rates
+from suite.work.training import train
+from suite.work.training.measure import evaluate, quantiles
+from suite.work.training.rates import lr_scale, optimizer_for, set_rates
 from tasks import build as build_task_by_name
 from tasks.contract import Batch
 

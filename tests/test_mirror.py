@@ -12,7 +12,7 @@ from suite.errors import UsageError
 from suite.plan import Request, expand
 from suite.store import Store
 from suite.work.driver import run_grid
-from suite.work.inline import InlineExecutor
+from suite.work.executors.inline import InlineExecutor
 from suite.work.job import Progress, Settings
 from suite.work.mirror import TensorBoardMirror, Together, build
 

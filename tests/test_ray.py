@@ -13,8 +13,8 @@ from suite.errors import UsageError
 from suite.plan import Request, expand
 from suite.record import load
 from suite.store import Store
-from suite.work.cluster import GIB, code, gpu_share, gpu_shares, knock
-from suite.work.retries import RETRIES, Retries
+from suite.work.executors.cluster import GIB, code, gpu_share, gpu_shares, knock
+from suite.work.executors.retries import RETRIES, Retries
 from tests.harness.grids import argv, assert_complete, planned, undisturbed
 from tests.harness.zygote import Zygote
 
@@ -230,7 +230,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "suite.work.ray_executor", raising=False)
+    monkeypatch.delitem(sys.modules, "suite.work.executors.ray_executor", raising=False)
     from suite.work import launch
 
     args = SimpleNamespace(executor="ray", address=None, models="a", tasks="b", stall_seconds=None, device="auto")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from suite.plan import Request, expand
-from suite.work import train
 from suite.work.building import build_task
-from suite.work.group import run_job
 from suite.work.job import Finished, Job, Settings
+from suite.work.training import train
+from suite.work.training.group import run_job
 from tests.plugins.tiny import Parity
 
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"

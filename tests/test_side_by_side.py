@@ -10,9 +10,9 @@ import torch
 
 from models import MODELS
 from suite.plan import Request, expand
-from suite.work import train as trainer
-from suite.work.group import run_job
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
+from suite.work.training import train as trainer
+from suite.work.training.group import run_job
 
 SETTINGS = Settings(engine="fused")
 TASK = "tests.plugins.tiny:Parity"
@@ -146,7 +146,7 @@ def test_a_checkpoint_of_several_seeds_holds_its_own_alone(tmp_path):
 
 
 def test_what_the_first_step_compiles_is_in_every_seeds_record(tmp_path, monkeypatch):
-    from suite.work import group
+    from suite.work.training import group
 
     class Compiling(group.SideBySide):
         def _try(self):
@@ -169,7 +169,7 @@ def test_what_the_first_step_compiles_is_in_every_seeds_record(tmp_path, monkeyp
 )
 def test_too_many_for_the_memory_go_on_one_by_one(error, tmp_path, monkeypatch, capsys):
     runs = planned("cornn", epochs=3)
-    from suite.work import group
+    from suite.work.training import group
 
     seen: list = []
 
@@ -187,7 +187,7 @@ def test_too_many_for_the_memory_go_on_one_by_one(error, tmp_path, monkeypatch, 
 
 
 def test_the_gpu_is_set_up_before_its_memory_is_counted(monkeypatch):
-    from suite.work import group
+    from suite.work.training import group
 
     calls: list[str] = []
     exact = torch.backends.cudnn.allow_tf32
@@ -205,7 +205,7 @@ def test_the_gpu_is_set_up_before_its_memory_is_counted(monkeypatch):
 
 def poison(monkeypatch, *, seed):
     """One seed's model diverges at its first step."""
-    from suite.work import group
+    from suite.work.training import group
 
     build = group.build_model
 

@@ -14,7 +14,7 @@ from suite.benchmark.contenders import Contender
 from suite.benchmark.shapes import SHAPES, Shape, batch
 from suite.benchmark.timing import Timing, interleaved
 from suite.report import inputs
-from suite.work import train
+from suite.work.training import train
 
 CPU = torch.device("cpu")
 

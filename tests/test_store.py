@@ -24,10 +24,10 @@ from suite.errors import CannotWrite
 from suite.files import machine, process_start, write_atomic, write_new
 from suite.record import RecordError, dumps, load
 from suite.store import Store, safe_name
-from suite.work import checkpoint
 from suite.work.claims import Claims
 from suite.work.job import Job, Settings
-from suite.work.records import failure
+from suite.work.training import checkpoint
+from suite.work.training.records import failure
 from tests.harness.grids import planned, undisturbed
 
 
@@ -285,7 +285,7 @@ def _saved(value: object) -> bytes:
 
 def test_a_checkpoint_that_does_not_fit_starts_the_run_anew(tmp_path, capsys, record):
     """A class that was changed without raising its version."""
-    from suite.work.group import run_job
+    from suite.work.training.group import run_job
 
     runs = planned("tests.plugins.tiny:Leaky", seeds=(0,), epochs=2)
     path = tmp_path / "c.pt"

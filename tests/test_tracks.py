@@ -15,10 +15,10 @@ from suite.plan import UNBOUNDED, Request, expand
 from suite.run import main
 from suite.store import Store
 from suite.work.driver import run_grid
-from suite.work.inline import InlineExecutor
+from suite.work.estimates.matched import TOLERANCE, Matched, solve
+from suite.work.estimates.sizes import Tasks, bare_model
+from suite.work.executors.inline import InlineExecutor
 from suite.work.job import Settings
-from suite.work.matched import TOLERANCE, Matched, solve
-from suite.work.sizes import Tasks, bare_model
 from tests.test_dry_run import Silent
 
 DIGITS = (("psmnist", "data", "digits5k"),)

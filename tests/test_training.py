@@ -15,15 +15,16 @@ from suite.errors import CannotWrite
 from suite.plan import Request, expand
 from suite.record import load, validate
 from suite.store import Store
-from suite.work import checkpoint, group, provenance, train
+from suite.work import provenance
 from suite.work.building import build_model, build_task
 from suite.work.claims import Claims
 from suite.work.driver import run_grid
-from suite.work.group import run_job
-from suite.work.inline import InlineExecutor
+from suite.work.executors.inline import InlineExecutor
+from suite.work.executors.processes import ProcessExecutor
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
-from suite.work.lap import Lap
-from suite.work.processes import ProcessExecutor
+from suite.work.training import checkpoint, group, train
+from suite.work.training.group import run_job
+from suite.work.training.lap import Lap
 
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"
 
@@ -342,7 +343,7 @@ def test_a_gpu_that_does_not_answer_leaves_its_name_out(monkeypatch, tmp_path):
 
 
 def test_peak_memory_is_each_runs_own_in_one_process():
-    from suite.work import peak
+    from suite.work.training import peak
 
     cpu = torch.device("cpu")
     block = torch.ones(64 * 2**20)  # 256 MiB

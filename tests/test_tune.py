@@ -20,12 +20,12 @@ from suite.plan import Request, expand
 from suite.record import load
 from suite.store import Store
 from suite.tune import main, seen_tests
-from suite.work import tuned
 from suite.work.driver import Outcome, run_grid
-from suite.work.inline import InlineExecutor
+from suite.work.executors.inline import InlineExecutor
 from suite.work.job import Settings
-from suite.work.search import Axis, space
-from suite.work.tuning import ROUND, RUN_SEED, search, studies
+from suite.work.tuning import tuned
+from suite.work.tuning.search import Axis, space
+from suite.work.tuning.studies import ROUND, RUN_SEED, search, studies
 from tests.test_dry_run import Silent
 
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"

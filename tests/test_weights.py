@@ -14,9 +14,9 @@ from suite.errors import UsageError
 from suite.plan import Request, expand
 from suite.store import Store
 from suite.work.building import build_task
-from suite.work.group import run_job
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
-from suite.work.measure import evaluate, evaluation_batch
+from suite.work.training.group import run_job
+from suite.work.training.measure import evaluate, evaluation_batch
 from suite.work.weights import load_model
 
 PARITY, WORDS = "tests.plugins.tiny:Parity", "tests.plugins.tiny:Words"

@@ -17,8 +17,8 @@ from models.scan.cell import width
 from models.scan.fused import ROWS
 from suite.benchmark import loops, shapes
 from suite.benchmark.shapes import Shape
-from suite.work.peak import ran_out
-from suite.work.tf32 import allow_in_cudnn
+from suite.work.training.peak import ran_out
+from suite.work.training.tf32 import allow_in_cudnn
 
 LOOP = "loop"
 ORDER = (LOOP, "torch", "reference", "fused", "native", "triton", "graph")

@@ -61,7 +61,7 @@ def overhead_row(
     On a GPU every step is waited for, the runner's and the bare one alike, which the runner otherwise does not do.
     """
     from suite.work.building import build_model, build_task
-    from suite.work.train import Trainer
+    from suite.work.training.train import Trainer
 
     device = torch.device("cpu") if device is None else device
     say("measuring the runner's own share of a step: psmnist cornn")

@@ -17,8 +17,8 @@ from suite.benchmark.judge import Judge, Unequal
 from suite.benchmark.shapes import Shape
 from suite.benchmark.table import Row
 from suite.benchmark.timing import Timing, interleaved
-from suite.work.peak import ran_out
-from suite.work.tf32 import allow_in_cudnn
+from suite.work.training.peak import ran_out
+from suite.work.training.tf32 import allow_in_cudnn
 
 GEMM = "gemm"
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

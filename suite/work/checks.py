@@ -16,7 +16,7 @@ from suite.runs import Run
 from suite.store import Store
 from suite.work.building import check_sizes
 from suite.work.driver import split
-from suite.work.sizes import Tasks
+from suite.work.estimates.sizes import Tasks
 from suite.work.telling import tell
 
 

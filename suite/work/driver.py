@@ -14,12 +14,12 @@ from suite.record import RecordError, load
 from suite.runs import Run
 from suite.store import Store, write_atomic
 from suite.work import provenance
-from suite.work.checkpoint import remove
 from suite.work.claims import Claims
 from suite.work.job import Finished, Progress, Settings, Stopped
 from suite.work.stopping import Stopper
 from suite.work.telling import tell
 from suite.work.todo import Todo
+from suite.work.training.checkpoint import remove
 
 
 class Executor(Protocol):

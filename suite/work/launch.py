@@ -14,8 +14,8 @@ from suite.errors import UsageError
 from suite.plan import Planned
 from suite.store import Store
 from suite.work.driver import Executor, Watcher, cores, groups_of, split
+from suite.work.estimates.sizes import Tasks
 from suite.work.job import Settings
-from suite.work.sizes import Tasks
 from suite.work.terminal import Terminal
 
 
@@ -69,12 +69,12 @@ def executor(
         keep_weights=args.keep_weights,
     )
     if args.executor == "inline":
-        from suite.work.inline import InlineExecutor
+        from suite.work.executors.inline import InlineExecutor
 
         return InlineExecutor(), settings
     if args.executor == "ray":
         return _ray(args, waiting, store, settings)
-    from suite.work.processes import ProcessExecutor
+    from suite.work.executors.processes import ProcessExecutor
 
     return ProcessExecutor(workers, devices=places, stall_seconds=args.stall_seconds), settings
 
@@ -86,7 +86,7 @@ def cluster_devices(args: argparse.Namespace) -> list[str]:
         UsageError: no cluster, no ray, or a device that it lacks.
     """
     check_options(args)
-    from suite.work import ray_executor
+    from suite.work.executors import ray_executor
 
     ray_executor.connect(args.address, [*args.models.split(","), *args.tasks.split(",")])
     return [ray_executor.device(args.device)]
@@ -96,9 +96,9 @@ def _ray(
     args: argparse.Namespace, waiting: Sequence[Planned], store: Store, settings: Settings
 ) -> tuple[Executor, Settings]:  # fmt: skip
     """The Ray executor, once every node has passed its check."""
-    from suite.work import ray_executor
-    from suite.work.cluster import gpu_shares
-    from suite.work.costs import Estimator
+    from suite.work.estimates.costs import Estimator
+    from suite.work.executors import ray_executor
+    from suite.work.executors.cluster import gpu_shares
 
     threads = args.threads or 1
     gpu_bytes = ray_executor.check(waiting, args, threads=threads) if waiting else None

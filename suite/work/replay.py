@@ -19,7 +19,7 @@ from suite.runs import Run
 from suite.store import Store
 from suite.work import checks, launch
 from suite.work.driver import run_grid
-from suite.work.inline import InlineExecutor
+from suite.work.executors.inline import InlineExecutor
 from suite.work.job import Settings
 from suite.work.telling import tell
 from suite.work.terminal import Terminal

@@ -7,6 +7,7 @@ state and of what is needed to build it again without the task's data.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,31 +17,30 @@ from suite.errors import UsageError
 from suite.names import resolve
 from suite.runs import Run
 from suite.work.building import model_for
-from suite.work.telling import tell
-from suite.work.train import Trainer
 from tasks.contract import Spec
 
 VERSION = 1
 _SPEC = ("input_size", "output_size", "length", "metric", "higher_is_better", "padding_index")
 
 
-def packed(trainer: Trainer) -> bytes | None:
-    """A weights file's bytes, or None where no epoch had a finite validation score or its weights are gone."""
-    run = trainer.run
-    if not trainer.best:
-        return None
-    if trainer.best_weights is None:
-        tell(f"{run.model} {run.task} seed {run.seed}: no weights: the best epoch came before they were asked for")
-        return None
+def packed(run: Run, spec: Spec, state: Mapping[str, torch.Tensor], *, epoch: int) -> bytes:
+    """The bytes of a weights file.
+
+    Args:
+        run: what was trained.
+        spec: of its task.
+        state: the model's ``state_dict``, on the CPU.
+        epoch: the epoch after which it was taken.
+    """
     file = io.BytesIO()
     torch.save(
         {
             "version": VERSION,
             "id": run.id,
-            "epoch": trainer.best["epoch"],
+            "epoch": epoch,
             "run": run.identity(),
-            "spec": {key: getattr(trainer.task.spec, key) for key in _SPEC},
-            "model": trainer.best_weights,
+            "spec": {key: getattr(spec, key) for key in _SPEC},
+            "model": dict(state),
         },
         file,
     )

@@ -11,7 +11,7 @@ from models import MODELS
 from models.scan import native
 from models.scan.cell import scan
 from models.tanh import TanhCell
-from suite.work import forkserver
+from suite.work.executors import forkserver
 from tests.engines.common import look, needs_compiler, python
 from tests.oracles import gates
 

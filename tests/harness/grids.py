@@ -9,8 +9,8 @@ from typing import Any
 from suite.plan import Planned, Request, expand
 from suite.record import load
 from suite.store import Store
-from suite.work.group import run_job
 from suite.work.job import Finished, Job, Settings
+from suite.work.training.group import run_job
 
 TASK = "tests.plugins.tiny:Parity"
 SLOW = "tests.plugins.faults:Slow"

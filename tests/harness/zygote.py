@@ -203,13 +203,6 @@ def serve() -> None:
     """The zygote's main."""
     import torch._dynamo  # noqa: F401  the first optimiser imports it
 
-    import suite.merge
-    import suite.report.summary
-    import suite.run
-    import suite.work.checks
-    import suite.work.inline
-    import suite.work.launch
-    import suite.work.processes  # noqa: F401
     import tests.plugins.faults  # noqa: F401
 
     awake, alarm = os.pipe()

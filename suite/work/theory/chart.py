@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from suite.work import provenance
-from suite.work.measure import digits
+from suite.work.training.measure import digits
 
 SCHEMA = 1
 POINTS = 200  # points a curve keeps: enough for a figure

@@ -19,8 +19,8 @@ from suite.names import resolve
 from suite.plan import Request, expand
 from suite.runs import Run
 from suite.work.building import build_model
-from suite.work.sizes import Tasks
-from suite.work.train import optimizer_for
+from suite.work.estimates.sizes import Tasks
+from suite.work.training.train import optimizer_for
 from tasks.contract import Batch, DataError, Task
 
 CORNN = "cornn"

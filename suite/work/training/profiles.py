@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from models.classifier import SequenceModel
-from suite.work.measure import digits, to_device
+from suite.work.training.measure import digits, to_device
 from tasks.contract import Batch, Task
 
 EXAMPLES = 64

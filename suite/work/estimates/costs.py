@@ -16,7 +16,7 @@ from suite.plan import Planned
 from suite.record import RecordError, load
 from suite.runs import Run
 from suite.store import Store, safe_name
-from suite.work import sizes
+from suite.work.estimates import sizes
 from tasks.contract import Task
 
 

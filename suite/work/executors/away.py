@@ -13,9 +13,9 @@ from pathlib import Path
 from suite.errors import SuiteError
 from suite.work import provenance
 from suite.work.checks import fetch
-from suite.work.group import run_job
 from suite.work.job import Finished, Job, Progress, Stopped
-from suite.work.records import failure
+from suite.work.training.group import run_job
+from suite.work.training.records import failure
 
 PAUSE_SECONDS = 0.5  # between two looks at checkpoints and at the driver's wish to stop
 

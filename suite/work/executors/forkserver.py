@@ -12,10 +12,10 @@ from multiprocessing.context import ForkServerContext
 from suite.work.stopping import held_back
 
 PRELOAD = [
-    "suite.work.tied_server",
-    "suite.work.group",
+    "suite.work.executors.tied_server",
+    "suite.work.training.group",
     "models.scan.fused",
-    "suite.work.openmp_server",
+    "suite.work.executors.openmp_server",
     "torch._dynamo",  # torch imports it when the first optimiser is made: 1.5 s that each worker would pay
 ]
 

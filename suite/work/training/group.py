@@ -16,16 +16,18 @@ import torch
 
 from suite.record import dumps, finite, validate
 from suite.runs import Run, seed_for
-from suite.work import checkpoint as checkpoints
-from suite.work import peak, provenance, weights
+from suite.work import provenance
 from suite.work.building import build_model, build_task, check_sizes, seeded
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
-from suite.work.measure import to_device
-from suite.work.records import Prepared, failure, record_of
-from suite.work.side_by_side import CannotStack, SideBySide
 from suite.work.telling import tell
-from suite.work.tf32 import allow_in_cudnn
-from suite.work.train import StopRequested, Trainer
+from suite.work.training import checkpoint as checkpoints
+from suite.work.training import peak
+from suite.work.training.measure import to_device
+from suite.work.training.records import Prepared, failure, record_of
+from suite.work.training.side_by_side import CannotStack, SideBySide
+from suite.work.training.tf32 import allow_in_cudnn
+from suite.work.training.train import StopRequested, Trainer
+from suite.work.weights import packed
 
 Event = Progress | Finished | Stopped
 
@@ -117,7 +119,16 @@ def _finished(ready: Prepared, reason: str, job: Job) -> Finished:
         record = validate(json.loads(dumps(finite(record_of(ready, reason, job)))))
     except (TypeError, ValueError, RecursionError) as error:
         return Finished(failure(ready.trainer.run, job, error, ready.started))
-    return Finished(record, weights.packed(ready.trainer) if job.settings.keep_weights else None)
+    return Finished(record, _weights(ready.trainer) if job.settings.keep_weights and ready.trainer.best else None)
+
+
+def _weights(trainer: Trainer) -> bytes | None:
+    """The weights of the best epoch, unless it came before they were asked for."""
+    run = trainer.run
+    if trainer.best_weights is None:
+        tell(f"{run.model} {run.task} seed {run.seed}: no weights: the best epoch came before they were asked for")
+        return None
+    return packed(run, trainer.task.spec, trainer.best_weights, epoch=trainer.best["epoch"])
 
 
 @contextmanager

@@ -19,13 +19,13 @@ from torch import Tensor
 from models.classifier import SequenceModel
 from suite.errors import CannotWrite
 from suite.runs import Run
-from suite.work import checkpoint as checkpoints
 from suite.work.job import Progress
-from suite.work.lap import Lap
-from suite.work.measure import digits, dtype_of, evaluate, evaluation_batch, quantiles, to_device
-from suite.work.profiles import first_examples, gradient_profile
-from suite.work.rates import lr_scale, optimizer_for, set_rates
 from suite.work.telling import tell
+from suite.work.training import checkpoint as checkpoints
+from suite.work.training.lap import Lap
+from suite.work.training.measure import digits, dtype_of, evaluate, evaluation_batch, quantiles, to_device
+from suite.work.training.profiles import first_examples, gradient_profile
+from suite.work.training.rates import lr_scale, optimizer_for, set_rates
 from tasks.contract import Batch, Task
 
 _KEPT_STEP_TIMES = 2000

@@ -16,9 +16,9 @@ from suite.errors import DONE
 from suite.plan import Planned
 from suite.runs import is_set
 from suite.store import Store
-from suite.work import sizes
-from suite.work.costs import MACHINES, Estimate, Estimator
 from suite.work.driver import cores
+from suite.work.estimates import sizes
+from suite.work.estimates.costs import MACHINES, Estimate, Estimator
 
 MODELLED = "~"  # stands before a figure that was not measured
 

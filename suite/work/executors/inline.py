@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Iterator
 
-from suite.work.group import Event, run_job
 from suite.work.job import Job
 from suite.work.stopping import TRAINING, Stopper
 from suite.work.todo import Todo
+from suite.work.training.group import Event, run_job
 
 PAUSE_SECONDS = 0.2
 

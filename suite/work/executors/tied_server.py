@@ -6,6 +6,6 @@ this: a driver must outlive the shell that started it.
 
 from __future__ import annotations
 
-from suite.work.tied import tie
+from suite.work.executors.tied import tie
 
 tie()

@@ -21,10 +21,10 @@ from typing import Any
 from suite.errors import CannotWrite, SuiteError, UsageError
 from suite.files import write_atomic
 from suite.plan import Planned
-from suite.work.away import Checkpoint, work
-from suite.work.cluster import code, knock
+from suite.work.executors.away import Checkpoint, work
+from suite.work.executors.cluster import code, knock
+from suite.work.executors.retries import RETRIES, Retries, words
 from suite.work.job import Finished, Job, Progress, Stopped
-from suite.work.retries import RETRIES, Retries, words
 from suite.work.stopping import Stopper
 from suite.work.telling import tell
 from suite.work.todo import Todo

@@ -19,8 +19,8 @@ from suite.record import RecordError, load
 from suite.runs import seed_for
 from suite.store import Store
 from suite.work.driver import Outcome
-from suite.work.search import Axis, space
 from suite.work.telling import tell
+from suite.work.tuning.search import Axis, space
 
 ROUND = 4  # trials proposed at once, whatever the number of cores: part of what makes a study repeatable
 RUN_SEED = 1000  # trials train with this seed plus the study's, so that no seed of a comparison is tuned on

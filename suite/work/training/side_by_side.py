@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from suite.work.lap import Lap
-from suite.work.measure import to_device
-from suite.work.train import StopRequested, Trainer, lr_scale, set_rates
+from suite.work.training.lap import Lap
+from suite.work.training.measure import to_device
+from suite.work.training.train import StopRequested, Trainer, lr_scale, set_rates
 from tasks.contract import Batch
 
 

@@ -53,7 +53,7 @@ class Retries:
             runs, paths = zip(*kept)
             self.again.append(replace(job, runs=runs, checkpoints=paths))
             return
-        from suite.work.records import failure
+        from suite.work.training.records import failure
 
         for run, _ in kept:
             yield Finished(failure(run, job, f"worker died {deaths} times: {reason}", provenance.now()))

@@ -13,7 +13,7 @@ from suite.errors import UsageError
 from suite.recipes import PRESETS
 from suite.runs import is_set
 from suite.store import write_atomic
-from suite.work.tuning import Study, Trial
+from suite.work.tuning.studies import Study, Trial
 
 _HEADER = re.compile(r"^\[([^\[\]]+)\]$", re.MULTILINE)
 

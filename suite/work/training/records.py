@@ -13,9 +13,9 @@ from suite.record import SCHEMA
 from suite.runs import Run
 from suite.work import provenance
 from suite.work.job import Job
-from suite.work.measure import digits
-from suite.work.peak import peak_bytes
-from suite.work.train import Trainer
+from suite.work.training.measure import digits
+from suite.work.training.peak import peak_bytes
+from suite.work.training.train import Trainer
 from tasks.contract import Task
 
 _WORDS = 10_000  # characters of an error's message and of its traceback that are kept

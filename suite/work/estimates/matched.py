@@ -12,7 +12,7 @@ from pathlib import Path
 from suite.errors import DataMissing, UsageError
 from suite.names import resolve
 from suite.runs import Run
-from suite.work import sizes
+from suite.work.estimates import sizes
 from tasks.contract import DataError, Task
 
 TOLERANCE = 0.02  # relative difference of the counts that still counts as equal

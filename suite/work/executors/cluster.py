@@ -22,7 +22,7 @@ def code(plugins: Iterable[str]) -> list[str]:
     Args:
         plugins: names such as ``my.pkg:MyRNN``; a plug-in that is installed as a library is on the nodes already.
     """
-    home = Path(__file__).resolve().parent.parent.parent
+    home = Path(__file__).resolve().parents[3]
     found = {name: home / name for name in OWN}
     libraries = Path(sysconfig.get_paths()["purelib"]).resolve()
     for plugin in plugins:

@@ -17,11 +17,11 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from suite.work import forkserver
+from suite.work.executors import forkserver
+from suite.work.executors.retries import Retries
+from suite.work.executors.tied import tie
 from suite.work.job import Finished, Job, Progress, Stopped
-from suite.work.retries import Retries
 from suite.work.stopping import Stopper
-from suite.work.tied import tie
 from suite.work.todo import Todo
 
 Event = Progress | Finished | Stopped
@@ -45,7 +45,7 @@ def worker(job: Job, connection: Connection) -> None:
             os._exit(3)
 
     threading.Thread(target=listen, daemon=True, name="rnnbench-listen").start()
-    from suite.work.group import run_job
+    from suite.work.training.group import run_job
 
     try:
         run_job(job, connection.send, stop.is_set)

@@ -1,0 +1,1 @@
+"""Who trains jobs: this process, processes beside it, or a Ray cluster."""

@@ -1,0 +1,1 @@
+"""Searches on validation data: the space, the studies, the section they write."""
