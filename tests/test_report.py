@@ -17,20 +17,13 @@ import numpy as np
 import pytest
 
 from suite.record import RecordError, dumps, validate
-from suite.report import (
-    command,
-    content,
-    frames,
-    leaderboard,
-    load_curves,
-    load_profiles,
-    load_runs,
-    tables,
-    wording,
-)
+from suite.report import command, content, load_curves, load_profiles, load_runs, wording
 from suite.report.__main__ import main
-from suite.report.entries import entry, read
-from suite.report.sections import sections
+from suite.report.evidence import frames
+from suite.report.evidence.entries import entry, read
+from suite.report.evidence.sections import sections
+from suite.report.tables import leaderboard
+from suite.report.tables.table import Column, Table, as_json, comma_separated, latex, markdown, tex_escape
 from suite.store import Store
 from tests import report_records as make
 
@@ -140,35 +133,35 @@ def table(grid):
 
 
 def test_csv_holds_raw_values_at_full_precision(table):
-    rows = list(csv.DictReader(io.StringIO(tables.comma_separated(table))))
+    rows = list(csv.DictReader(io.StringIO(comma_separated(table))))
     assert [float(row["mean"]) for row in rows] == [row["mean"] for row in table.rows]
 
 
 def test_json_holds_raw_values(table):
-    values = json.loads(tables.as_json(table))
+    values = json.loads(as_json(table))
     assert [row["mean"] for row in values["rows"]] == [row["mean"] for row in table.rows]
     assert values["title"] == table.title
 
 
 def test_markdown_has_one_line_a_row_and_escapes_bars(table):
-    odd = tables.Table("x", "t", [tables.Column("a", "A|B", left=True)], [{"a": "c|d"}])
-    assert "| A\\|B |" in tables.markdown(odd) and "| c\\|d |" in tables.markdown(odd)
-    lines = [line for line in tables.markdown(table).splitlines() if line.startswith("|")]
+    odd = Table("x", "t", [Column("a", "A|B", left=True)], [{"a": "c|d"}])
+    assert "| A\\|B |" in markdown(odd) and "| c\\|d |" in markdown(odd)
+    lines = [line for line in markdown(table).splitlines() if line.startswith("|")]
     assert len(lines) == 2 + len(table.rows) and len({line.count(" | ") for line in lines}) == 1
 
 
 def test_latex_is_escaped_and_balanced(table):
-    text = tables.latex(table)
+    text = latex(table)
     assert text.count(r"\\") == 1 + len(table.rows)
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len({line.replace(r"\&", "").count("&") for line in body}) == 1
     assert r"95 \% interval" in text
-    assert tables.tex_escape("50 % of a_b & {c}") == r"50 \% of a\_b \& \{c\}"
+    assert tex_escape("50 % of a_b & {c}") == r"50 \% of a\_b \& \{c\}"
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
 def test_latex_compiles(table, tmp_path):
-    text = r"\documentclass{article}\usepackage{booktabs}\begin{document}" + tables.latex(table) + r"\end{document}"
+    text = r"\documentclass{article}\usepackage{booktabs}\begin{document}" + latex(table) + r"\end{document}"
     (tmp_path / "t.tex").write_text(text)
     subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
 

@@ -6,10 +6,11 @@ import pytest
 
 from suite import names, recipes
 from suite.plan import Request, expand
-from suite.report import content, leaderboard, targets, wording
-from suite.report.entries import entry, read, read_failures
-from suite.report.groups import OWN_BUDGET
-from suite.report.sections import sections
+from suite.report import content, wording
+from suite.report.evidence.entries import entry, read, read_failures
+from suite.report.evidence.groups import OWN_BUDGET
+from suite.report.evidence.sections import sections
+from suite.report.tables import leaderboard, targets
 from suite.store import Store
 from tests import report_records as make
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from suite import names
-from suite.report import across, content, inputs, style, targets, wording
-from suite.report.entries import entry
+from suite.report import content, style, wording
+from suite.report.evidence import inputs
+from suite.report.evidence.entries import entry
+from suite.report.evidence.sections import sections
 from suite.report.render import render
-from suite.report.sections import sections
-from suite.report.tables import FORMATS
+from suite.report.tables import across, targets
+from suite.report.tables.table import FORMATS
 from tests import report_records as make
 
 

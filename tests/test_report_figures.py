@@ -10,9 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from suite.report import style, wording
-from suite.report.entries import entry
+from suite.report.evidence.entries import entry
+from suite.report.evidence.sections import sections
 from suite.report.plots import assumption, common, diagnostics, gradients, learning, measured, paper, steps
-from suite.report.sections import sections
 from tests import report_records as make
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from suite.report import beside, comparisons, leaderboard, published, wording
-from suite.report.entries import entry
-from suite.report.sections import sections
+from suite.report import wording
+from suite.report.evidence import published
+from suite.report.evidence.entries import entry
+from suite.report.evidence.sections import sections
+from suite.report.tables import beside, comparisons, leaderboard
 from tests import report_records as make
 
 COMPARABLE = {"options": {"train_examples": None, "test_examples": None}, "recipe": {"hidden_size": 256}, "epochs": 120}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from suite.report import readme
 from suite.report.__main__ import main
-from suite.report.entries import entry
-from suite.report.sections import sections
+from suite.report.evidence.entries import entry
+from suite.report.evidence.sections import sections
+from suite.report.site import readme
 from tests import report_records as make
 
 

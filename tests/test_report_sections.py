@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from suite.report import comparisons, leaderboard
-from suite.report.entries import entry
-from suite.report.groups import OWN_BUDGET
-from suite.report.sections import sections
+from suite.report.evidence.entries import entry
+from suite.report.evidence.groups import OWN_BUDGET
+from suite.report.evidence.sections import sections
+from suite.report.tables import comparisons, leaderboard
 from tests import report_records as make
 
 

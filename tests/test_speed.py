@@ -13,7 +13,7 @@ from suite.benchmark import contenders, judge, overhead, session, table
 from suite.benchmark.contenders import Contender
 from suite.benchmark.shapes import SHAPES, Shape, batch
 from suite.benchmark.timing import Timing, interleaved
-from suite.report import inputs
+from suite.report.evidence import inputs
 from suite.work.training import train
 
 CPU = torch.device("cpu")

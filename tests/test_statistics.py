@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from suite.report import across, pairs, statistics, targets
-from suite.report.entries import entry
-from suite.report.sections import sections
+from suite.report.evidence import pairs, statistics
+from suite.report.evidence.entries import entry
+from suite.report.evidence.sections import sections
+from suite.report.tables import across, targets
 from tests import report_records as make
 
 finite = st.floats(-1e3, 1e3, allow_nan=False, width=32)

@@ -13,7 +13,7 @@ import torch
 
 from models import build
 from suite.errors import UsageError
-from suite.report.inputs import theory as read_check
+from suite.report.evidence.inputs import theory as read_check
 from suite.theory import command, main, parser
 from suite.work.theory import CHECKS
 from suite.work.theory.chart import curve

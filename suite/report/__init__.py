@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from suite.report.frames import load_curves, load_profiles, load_runs
+    from suite.report.evidence.frames import load_curves, load_profiles, load_runs
 
 __all__ = ["load_curves", "load_profiles", "load_runs"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from suite.report import frames
+        from suite.report.evidence import frames
 
         return getattr(frames, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -72,8 +72,8 @@ def report(args: argparse.Namespace) -> int:
     from suite.report.quiet import quiet_matplotlib
 
     quiet_matplotlib()
-    from suite.report.readme import insert
     from suite.report.render import render
+    from suite.report.site.readme import insert
 
     made = render(args.results_dir, args.reports_dir, formats=chosen, warn=_warn)
     if made is None:

@@ -6,25 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from suite.report import (
-    across,
-    comparisons,
-    content,
-    inputs,
-    model_page,
-    pages,
-    published,
-    readme,
-    style,
-    tables,
-    wording,
-)
-from suite.report.entries import Entry, read, read_failures
-from suite.report.pages import Measurements
-from suite.report.sections import sections
-from suite.report.site import Site
-from suite.report.tables import Table
-from suite.report.views import View, filters, view
+from suite.report import content, style, wording
+from suite.report.evidence import inputs, published
+from suite.report.evidence.entries import Entry, read, read_failures
+from suite.report.evidence.sections import sections
+from suite.report.site import model_page, pages, readme
+from suite.report.site.pages import Measurements
+from suite.report.site.site import Site
+from suite.report.site.views import View, filters, view
+from suite.report.tables import across, comparisons
+from suite.report.tables.table import FORMATS, Table, markdown
 
 MENU = (
     ("Leaderboard", "index.html"),
@@ -64,7 +55,7 @@ class Rendered:
 
 
 def render(
-    results_dir: Path, reports_dir: Path, *, formats: Sequence[str] = tables.FORMATS, warn: Callable[[str], object]
+    results_dir: Path, reports_dir: Path, *, formats: Sequence[str] = FORMATS, warn: Callable[[str], object]
 ) -> Rendered | None:
     """Render the whole site.
 
@@ -132,7 +123,7 @@ def _pages(site: Site, views: Sequence[View], measurements: Measurements) -> Non
     pages.theory(site, measurements)
     pages.speed(site, views, measurements)
     site.page("methods.html", "methods.html", title="Methods")
-    site.write("leaderboard.md", markdown(views, combined, site.stand))
+    site.write("leaderboard.md", leaderboard(views, combined, site.stand))
 
 
 def _model_item(model: str) -> dict[str, str]:
@@ -161,11 +152,11 @@ def _task_pages(site: Site, views: Sequence[View]) -> None:
     site.page("tasks.html", "list.html", title="Tasks", items=items)
 
 
-def markdown(views: Sequence[View], combined: Sequence[Table], stand_: str) -> str:
+def leaderboard(views: Sequence[View], combined: Sequence[Table], stand_: str) -> str:
     """The leaderboard for a README."""
     parts = ["# Leaderboard", "", stand_, ""]
-    parts += [tables.markdown(item.short) for item in views]
-    parts += [tables.markdown(table) for table in combined]
+    parts += [markdown(item.short) for item in views]
+    parts += [markdown(table) for table in combined]
     return "\n".join(parts)
 
 

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from suite.report import style, wording
-from suite.report.entries import Array, Entry
-from suite.report.groups import Group, Section
+from suite.report.evidence.entries import Array, Entry
+from suite.report.evidence.groups import Group, Section
 from suite.report.style import Look
 
 MOST_LINES = 9  # more recipes than this stand in the tables alone

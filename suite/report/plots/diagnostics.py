@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from suite.report import content, style, wording
-from suite.report.groups import Group, Section
+from suite.report.evidence.groups import Group, Section
 from suite.report.plots import common, gradients
 from suite.report.plots.common import Plot
 from suite.report.style import Look

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from suite.report import style
-from suite.report.entries import Array, Profile
-from suite.report.groups import Group, Section
+from suite.report.evidence.entries import Array, Profile
+from suite.report.evidence.groups import Group, Section
 from suite.report.plots import common
 from suite.report.plots.common import Plot
 from suite.report.style import Look

@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from suite.report import style, wording
-from suite.report.entries import Array, Entry
-from suite.report.groups import Group, Section
+from suite.report.evidence.entries import Array, Entry
+from suite.report.evidence.groups import Group, Section
+from suite.report.evidence.published import Curve
 from suite.report.plots import common
 from suite.report.plots.common import Plot
-from suite.report.published import Curve
 from suite.report.style import Look
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from suite.report import content, style, wording
-from suite.report.entries import Array, Entry
-from suite.report.groups import Group, Section
+from suite.report.evidence.entries import Array, Entry
+from suite.report.evidence.groups import Group, Section
+from suite.report.evidence.sections import better_by_hand
 from suite.report.plots import common, learning
 from suite.report.plots.common import Plot
-from suite.report.sections import better_by_hand
 from suite.report.style import Look
 from suite.runs import is_set
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from suite.report import style, wording
-from suite.report.entries import Entry
-from suite.report.groups import Section
+from suite.report.evidence.entries import Entry
+from suite.report.evidence.groups import Section
 from suite.report.plots import common
 from suite.report.plots.common import Plot
 from suite.report.style import Look

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from suite.report.entries import QUANTILES, Entry, read
+from suite.report.evidence.entries import QUANTILES, Entry, read
 from suite.runs import canonical
 
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from suite.errors import UsageError
-from suite.report import beside, comparisons, content, wording
-from suite.report.groups import OWN_BUDGET, Group, Section
-from suite.report.sections import better_by_hand, representatives
-from suite.report.tables import Column, Table, markdown
+from suite.report import content, wording
+from suite.report.evidence.groups import OWN_BUDGET, Group, Section
+from suite.report.evidence.sections import better_by_hand, representatives
+from suite.report.tables import beside, comparisons
+from suite.report.tables.table import Column, Table, markdown
 from suite.store import write_atomic
 
 START = "<!-- results: from here on made by python -m suite.report --readme -->"

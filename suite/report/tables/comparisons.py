@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from suite.report import beside, wording
-from suite.report.groups import Section
-from suite.report.leaderboard import heading, interval_text
-from suite.report.published import Published
-from suite.report.statistics import describe
-from suite.report.tables import Column, Table
+from suite.report import wording
+from suite.report.evidence.groups import Section
+from suite.report.evidence.published import Published
+from suite.report.evidence.statistics import describe
+from suite.report.tables import beside
+from suite.report.tables.leaderboard import heading, interval_text
+from suite.report.tables.table import Column, Table
 
 
 def pairs_table(section: Section) -> Table | None:

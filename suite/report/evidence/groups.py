@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from suite.report import content, wording
-from suite.report.entries import Entry
-from suite.report.pairs import Paired, compare
-from suite.report.statistics import Spread, describe
+from suite.report.evidence.entries import Entry
+from suite.report.evidence.pairs import Paired, compare
+from suite.report.evidence.statistics import Spread, describe
 from suite.runs import Run, canonical, is_set
 
 # Recipe keys that may be set by hand without making it another recipe: compared on their own, or without effect.

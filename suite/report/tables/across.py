@@ -11,11 +11,11 @@ import numpy as np
 from scipy import stats
 
 from suite.report import content, wording
-from suite.report.entries import Array
-from suite.report.groups import OWN_BUDGET, Group, Section
-from suite.report.leaderboard import interval_text
-from suite.report.statistics import ALPHA, SEED
-from suite.report.tables import Column, Table
+from suite.report.evidence.entries import Array
+from suite.report.evidence.groups import OWN_BUDGET, Group, Section
+from suite.report.evidence.statistics import ALPHA, SEED
+from suite.report.tables.leaderboard import interval_text
+from suite.report.tables.table import Column, Table
 
 RESAMPLES = 2_000
 

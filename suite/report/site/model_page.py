@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from suite.report import command, content, wording
-from suite.report.entries import Entry
-from suite.report.groups import Group, Section
-from suite.report.leaderboard import heading
+from suite.report.evidence.entries import Entry
+from suite.report.evidence.groups import Group, Section
 from suite.report.plots import diagnostics
-from suite.report.site import Site
-from suite.report.tables import Column, Table
-from suite.report.views import View
+from suite.report.site.site import Site
+from suite.report.site.views import View
+from suite.report.tables.leaderboard import heading
+from suite.report.tables.table import Column, Table
 
 
 def standing(model: str, views: Sequence[View]) -> Table | None:

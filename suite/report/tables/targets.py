@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from suite.report import content, wording
-from suite.report.entries import Entry
-from suite.report.groups import Group, Section
-from suite.report.leaderboard import SHARED, heading, interval_text
-from suite.report.statistics import describe
-from suite.report.tables import Column, Table
+from suite.report.evidence.entries import Entry
+from suite.report.evidence.groups import Group, Section
+from suite.report.evidence.statistics import describe
+from suite.report.tables.leaderboard import SHARED, heading, interval_text
+from suite.report.tables.table import Column, Table
 
 
 def target(section: Section) -> float | None:

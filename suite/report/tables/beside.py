@@ -9,10 +9,10 @@ import numpy as np
 from scipy import stats
 
 from suite.report import wording
-from suite.report.entries import Entry
-from suite.report.groups import Group, Section
-from suite.report.published import Published, figures
-from suite.report.statistics import prediction_interval
+from suite.report.evidence.entries import Entry
+from suite.report.evidence.groups import Group, Section
+from suite.report.evidence.published import Published, figures
+from suite.report.evidence.statistics import prediction_interval
 
 VERDICTS = ("within", "below", "above", "not comparable")
 FEWEST = 3  # seeds: with two the interval is so wide (t = 12.7) that nearly everything lies within

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from suite.report import beside, wording
-from suite.report.groups import OWN_BUDGET, Group, Section
-from suite.report.pairs import told_apart
-from suite.report.sections import penalised_mean
-from suite.report.tables import Column, Table
+from suite.report import wording
+from suite.report.evidence.groups import OWN_BUDGET, Group, Section
+from suite.report.evidence.pairs import told_apart
+from suite.report.evidence.sections import penalised_mean
+from suite.report.tables import beside
+from suite.report.tables.table import Column, Table
 
 _KINDS = {
     "published": "published",

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from suite.report import comparisons, wording
+from suite.report import wording
+from suite.report.evidence.published import figures
 from suite.report.plots import assumption, measured, paper, steps
 from suite.report.plots.common import Plot
-from suite.report.published import figures
-from suite.report.site import Site
-from suite.report.tables import Column, Table
-from suite.report.views import View
+from suite.report.site.site import Site
+from suite.report.site.views import View
+from suite.report.tables import comparisons
+from suite.report.tables.table import Column, Table
 
 
 @dataclass

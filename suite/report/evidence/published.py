@@ -14,8 +14,8 @@ from importlib.resources import files
 import numpy as np
 
 from suite.report import wording
-from suite.report.entries import Array
-from suite.report.groups import Section
+from suite.report.evidence.entries import Array
+from suite.report.evidence.groups import Section
 
 
 @dataclass(frozen=True)

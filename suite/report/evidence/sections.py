@@ -13,8 +13,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from suite.report import wording
-from suite.report.entries import Entry
-from suite.report.groups import OWN_BUDGET, Group, Section, Variant
+from suite.report.evidence.entries import Entry
+from suite.report.evidence.groups import OWN_BUDGET, Group, Section, Variant
 from suite.runs import TRACKS, Run, canonical, is_set
 
 NAMED = ("data", "length", "noise", "train_examples", "vectors")  # options that always stand in a variant's name

@@ -13,10 +13,11 @@ import jinja2
 from markupsafe import Markup
 
 from suite.errors import CannotWrite
-from suite.report import content, style, tables, theme
+from suite.report import content, style
 from suite.report.plots.common import Plot
+from suite.report.site import theme
 from suite.report.style import Look
-from suite.report.tables import Table
+from suite.report.tables.table import FORMATS, RENDERERS, Table
 
 MANIFEST = "manifest.json"
 
@@ -36,7 +37,7 @@ class Site:
 
     folder: Path
     looks: dict[str, Look]
-    formats: Sequence[str] = tables.FORMATS
+    formats: Sequence[str] = FORMATS
     menu: list[dict[str, str]] = field(default_factory=list)
     stand: str = ""
     findings: dict[str, list[str]] = field(default_factory=dict)
@@ -80,7 +81,7 @@ class Site:
     def table(self, table: Table) -> Table:
         """Write a table's files; returns it for the page."""
         for kind in self.formats:
-            self.write(f"tables/{table.name}.{kind}", tables.RENDERERS[kind](table))
+            self.write(f"tables/{table.name}.{kind}", RENDERERS[kind](table))
         return table
 
     def plot(self, plot: Plot) -> Plot:

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from suite.report import comparisons, leaderboard, published, targets, wording
-from suite.report.groups import Section
+from suite.report import wording
+from suite.report.evidence import published
+from suite.report.evidence.groups import Section
 from suite.report.plots import gradients, learning, steps
 from suite.report.plots.common import Plot
-from suite.report.site import Site
+from suite.report.site.site import Site
 from suite.report.style import Look
-from suite.report.tables import Table
+from suite.report.tables import comparisons, leaderboard, targets
+from suite.report.tables.table import Table
 
 
 @dataclass

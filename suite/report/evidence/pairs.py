@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.report.statistics import ALPHA, can_reach, holm, interval, probability_of_improvement, sign_flip_p
+from suite.report.evidence.statistics import ALPHA, can_reach, holm, interval, probability_of_improvement, sign_flip_p
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The pages and the README's block: what stands where, and how it looks."""
