@@ -1,4 +1,4 @@
-"""``python -m suite.merge``: bring records of other machines together in one results folder.
+"""``python -m suite.merge``: bring records of other machines, and weights beside them, together in one results folder.
 
 Copying folders does the same, but where two machines trained the same run, a copy keeps one record and this keeps both.
 
@@ -21,7 +21,7 @@ from suite.errors import DONE, SOME_FAILED, UsageError
 EPILOG = """examples:
   python -m suite.merge node1/results node2/results --results-dir results
 
-a second record of one run is kept under conflicts/ and told
+a second record of one run is kept under conflicts/ and told; weights come with their records
 exit codes: 0 done; 1 some file is no valid record (the rest is merged);
 2 usage; 5 results cannot be written
 """
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def merge(source: Path, target: Path) -> Iterator[dict[str, Any]]:
-    """Take over every record, failure and conflict of a results folder.
+    """Take over every record, failure and conflict of a results folder, and weights that stand beside records.
 
     Args:
         source: a results folder.
@@ -56,7 +56,8 @@ def merge(source: Path, target: Path) -> Iterator[dict[str, Any]]:
     theirs, ours = Store(source), Store(target)
     if not any((source / kind).is_dir() for kind in ("records", "failures")):
         raise UsageError(f"{source}: wanted a results folder, with records/ or failures/ in it")
-    for path in [*theirs.paths(), *theirs.failure_paths(), *theirs.conflict_paths()]:
+    records = set(theirs.paths())
+    for path in [*sorted(records), *theirs.failure_paths(), *theirs.conflict_paths()]:
         try:
             place, new = ours.merge(path)
         except RecordError as error:
@@ -65,6 +66,11 @@ def merge(source: Path, target: Path) -> Iterator[dict[str, Any]]:
         conflict = (target / "conflicts") in place.parents
         result = "same" if not new else "conflict" if conflict else "new"
         yield {"result": result, "source": str(path), "path": str(place), "reason": None}
+        if path in records:
+            try:
+                ours.merge_weights(path)
+            except RecordError as error:
+                yield {"result": "broken", "source": str(path), "path": None, "reason": str(error)}
 
 
 def run(args: argparse.Namespace) -> int:

@@ -154,7 +154,8 @@ def _print(outcome: Any, args: argparse.Namespace) -> int:
     except BrokenPipeError:  # its reader left; the exit code still says how the grid went
         silence(sys.stdout)
     words = ", ".join(f"{count} {name}" for name, count in sorted(outcome.counts.items()) if count)
-    tell(f"{words or 'nothing to do'}; records in {args.results_dir / 'records'}")
+    weights = f"; weights in {args.results_dir / 'weights'}" if args.keep_weights else ""
+    tell(f"{words or 'nothing to do'}; records in {args.results_dir / 'records'}{weights}")
     for failure in outcome.failures:
         tell(f"failed: {failure['path']}")
     if outcome.exit_code == DONE and not args.json:

@@ -115,7 +115,7 @@ class Store:
         return path, write_new(path, text)
 
     def merge(self, source: Path) -> tuple[Path, bool]:
-        """Take a record or failure over from another results folder, byte for byte, and weights with a new record.
+        """Take a record or failure over from another results folder, byte for byte.
 
         Args:
             source: the file.
@@ -131,29 +131,45 @@ class Store:
         run = Run.from_identity(record["run"])
         if record["status"] == "failed":
             return self._put(self._place("failures", run) / safe_name(source.name), run, text)
-        if not self.has(run):
-            self._take_weights(source, run)
         return self._put(self.path(run), run, text)
 
-    def _take_weights(self, record: Path, run: Run) -> None:
-        """Copy the weights that stand beside another folder's record, before the record: they go with it."""
-        weights = Store(record.parents[3]).weights_path(run)
-        try:
-            held = weights.read_bytes()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise RecordError(f"{weights}: cannot be read: {error.strerror or error}") from error
-        write_atomic(self.weights_path(run), held)
+    def merge_weights(self, record: Path) -> bool:
+        """Take the weights over that stand beside a merged record, unless some stand here.
 
-    def check_writable(self) -> None:
+        Args:
+            record: the record's file under ``records/`` of another results folder.
+
+        Returns:
+            Whether they were taken.
+
+        Raises:
+            RecordError: they cannot be read.
+            CannotWrite: read-only folder, full disk.
+        """
+        *_, kind, model, task, name = record.parts
+        source = record.parents[3] / "weights" / model / task / Path(name).with_suffix(".pt")
+        try:
+            run = Run.from_identity(read(record)[0]["run"])
+            place = self.weights_path(run)
+            if kind != "records" or not source.exists() or place.exists():
+                return False
+            if record.read_bytes() != self.path(run).read_bytes():  # another training of the run
+                return False
+            write_atomic(place, source.read_bytes())
+        except OSError as error:
+            raise RecordError(f"{source}: cannot be read: {error.strerror or error}") from error
+        return True
+
+    def check_writable(self, kind: str = "records") -> None:
         """Fail early, before anything is computed, where results cannot be written.
+
+        Args:
+            kind: the folder that is tried.
 
         Raises:
             CannotWrite: with the folder and the system's reason.
         """
-        probe = self.root / "records" / "probe"
-        own = temporary(probe)
+        own = temporary(self.root / kind / "probe")
         try:
             make_folder(own.parent)
             try:

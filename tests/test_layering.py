@@ -110,6 +110,14 @@ def test_work_reaches_plugins_through_names_alone(name):
         assert "ray" not in top(found)
 
 
+def test_the_fork_server_loads_what_it_names():
+    """It passes over a name that cannot be imported, and with it over what the module does to every worker."""
+    from suite.work.executors.forkserver import PRELOAD
+
+    own = {name for name in PRELOAD if name.partition(".")[0] in FIRST_PARTY}
+    assert own <= set(MODULES) and len(own) == len(PRELOAD) - 1
+
+
 def test_no_import_cycle():
     """Imports inside functions count too."""
     graph = {m: {i for i in imports(p, everywhere=True) if i in MODULES and i != m} for m, p in MODULES.items()}

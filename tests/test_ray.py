@@ -15,8 +15,10 @@ from suite.record import load
 from suite.store import Store
 from suite.work.executors.cluster import GIB, code, gpu_share, gpu_shares, knock
 from suite.work.executors.retries import RETRIES, Retries
+from suite.work.weights import load_trained
 from tests.harness.grids import argv, assert_complete, planned, undisturbed
 from tests.harness.zygote import Zygote
+from tests.weights.common import score_of
 
 FAULT = "tests.plugins.faults"
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
@@ -123,7 +125,7 @@ def test_the_same_records_as_inline_with_a_node_lost_in_mid_grid(zygote, cluster
     runs, wanted = grid
     for number in range(3):  # on a busy machine the lost node may just have begun a run that has no checkpoint yet
         place = tmp_path / str(number)
-        driver = start(zygote, cluster, argv(runs, place / "r", executor="ray"), place)
+        driver = start(zygote, cluster, argv(runs, place / "r", "--keep-weights", executor="ray"), place)
         driver.until(lambda place=place: len(in_work(place)) >= 2, timeout=90)
         lose(cluster)
         assert driver.wait(120) == 0, driver.err.read_text()
@@ -132,6 +134,9 @@ def test_the_same_records_as_inline_with_a_node_lost_in_mid_grid(zygote, cluster
         assert "its worker died (its node is gone): trying again" in said
         assert_complete(place / "r", runs, wanted)
         found = list(Store(place / "r").records())
+        for one in runs:
+            trained = load_trained(Store(place / "r").weights_path(one.run))
+            assert score_of(trained) == wanted[one.run.id]["metrics"]["test"]
         assert {record["where"]["commit"] for record in found} != {None}
         if sum(record["where"]["resumed"] for record in found) >= 1:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,10 +35,10 @@ def build_task(run: Run, data_dir: str | None) -> Task:
 
 def build_model(run: Run, task: Task, *, engine: str) -> SequenceModel:
     """The run's model, initialised from its own seed."""
-    return model_for(run, task.spec, task.embedding(), engine=engine)
+    return model_for(run, task.spec, task.embedding, engine=engine)
 
 
-def model_for(run: Run, spec: Spec, embedding: Tensor | None, *, engine: str) -> SequenceModel:
+def model_for(run: Run, spec: Spec, embedding: Callable[[], Tensor | None], *, engine: str) -> SequenceModel:
     """As ``build_model``, from a task's sizes and initial embedding alone."""
     options = {key: value for key, value in run.recipe.items() if key not in TRAINER}
     dtype = torch.float64 if run.precision == "float64" else torch.float32
@@ -47,7 +47,7 @@ def model_for(run: Run, spec: Spec, embedding: Tensor | None, *, engine: str) ->
             spec.input_size, run.recipe["hidden_size"], engine=engine, **run.model_options, **options
         )
         recurrence.precision = run.precision
-        return SequenceModel(recurrence, spec.output_size, embedding=embedding, padding_index=spec.padding_index).to(
+        return SequenceModel(recurrence, spec.output_size, embedding=embedding(), padding_index=spec.padding_index).to(
             dtype
         )
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from suite.errors import DONE, SOME_FAILED, CannotWrite
@@ -114,6 +116,8 @@ def run_grid(
     waiting, held = split(planned, store, rerun_failed=rerun_failed)
     if waiting:  # a finished grid is shown from a read-only folder too
         store.check_writable()
+        if settings.keep_weights:
+            store.check_writable("weights")
     store.sweep()
     groups = groups_of(waiting, settings.seeds_per_run)
     with Stopper() as stopper, Claims(store.claims_folder()) as claims:
@@ -134,9 +138,18 @@ def run_grid(
 
 
 def _say_what_has_none(held: Sequence[Planned], store: Store) -> None:
-    count = sum(store.has(one.run) and not store.weights_path(one.run).exists() for one in held)
+    without = [one.run for one in held if store.has(one.run) and not store.weights_path(one.run).exists()]
+    count = sum(_has_score(store.path(run)) for run in without)
     if count:
         tell(f"{count} finished run{'s have' if count > 1 else ' has'} no weights; another --results-dir trains anew")
+
+
+def _has_score(path: Path) -> bool:
+    """Whether there was a best epoch; a broken record is told elsewhere."""
+    try:
+        return load(path)["metrics"]["best_epoch"] is not None
+    except RecordError:
+        return False
 
 
 class _Grid:
@@ -168,22 +181,25 @@ class _Grid:
         self.stopper.ask()
 
     def settle(self) -> None:
-        """Try once more to write what could not be written.
+        """Try once more to write what could not be written; where weights still cannot be, their record alone.
 
         Raises:
             CannotWrite: the first reason; it stays an error, since the grid was stopped for it.
         """
         for event in self.unsaved:
-            self._keep(event)
+            with suppress(CannotWrite):
+                self._keep(event, anyhow=True)
         if self.trouble is not None:
             raise self.trouble
 
-    def _keep(self, event: Finished) -> None:
+    def _keep(self, event: Finished, *, anyhow: bool = False) -> None:
         record = event.record
         run = Run.from_identity(record["run"])
-        if event.weights is not None and not self.store.has(run):  # before the record, which ends the run
-            write_atomic(self.store.weights_path(run), event.weights)
+        if not self.store.has(run):  # before the record, which ends the run
+            event = self._keep_weights(event, run, anyhow=anyhow)
         path = self.store.put(record)
+        if event.lacking:
+            tell(f"{run.model} {run.task} seed {run.seed}: no weights: {event.lacking}")
         self.outcome.counts[record["status"]] += 1
         if record["status"] == "failed":
             self.outcome.failures.append({**record, "path": str(path)})
@@ -193,6 +209,21 @@ class _Grid:
                 tell(f"another driver recorded {self.store.path(run).name} first: both are kept, this one as {path}")
         self.claims.release([run.id])
         self.watcher.record(record)
+
+    def _keep_weights(self, event: Finished, run: Run, *, anyhow: bool) -> Finished:
+        """Write the weights, or take those away that an earlier training of the run left."""
+        place = self.store.weights_path(run)
+        if event.weights is None:
+            with suppress(OSError):
+                place.unlink(missing_ok=True)
+            return event
+        try:
+            write_atomic(place, event.weights)
+        except CannotWrite as error:
+            if not anyhow:
+                raise
+            return replace(event, lacking=str(error))
+        return event
 
 
 def _conclude(outcome: Outcome, planned: Sequence[Planned], store: Store) -> Outcome:

@@ -102,10 +102,12 @@ class Finished:
     Attributes:
         record: as it is written.
         weights: the bytes of a weights file, where one was asked for and there is one.
+        lacking: why there is none, where one was asked for.
     """
 
     record: Mapping[str, Any]
     weights: bytes | None = None
+    lacking: str = ""
 
 
 @dataclass(frozen=True)

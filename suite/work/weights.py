@@ -1,37 +1,55 @@
 """Trained weights, kept where ``--keep-weights`` asks for them: those of the epoch that a record's scores are of.
 
 One file a run, ``weights/<model>/<task>/seed0-<id>.pt`` beside ``records/``: a plain ``torch.save`` of the model's
-state and of what is needed to build it again without the task's data.
+state, of what is needed to build it again without the task's data, and of the record's checksum, so that weights of
+another training of the same run are not taken for those of the record.
 """
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import io
+import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from models.classifier import SequenceModel
 from suite.errors import UsageError
 from suite.names import resolve
+from suite.record import dumps
 from suite.runs import Run
-from suite.work.building import model_for
-from tasks.contract import Spec
+from suite.work.building import build_task, model_for
+from tasks.contract import Spec, Task
 
 VERSION = 1
-_SPEC = ("input_size", "output_size", "length", "metric", "higher_is_better", "padding_index")
+_SPEC = {"input_size": int, "output_size": int, "length": int, "metric": str, "higher_is_better": bool}
 
 
-def packed(run: Run, spec: Spec, state: Mapping[str, torch.Tensor], *, epoch: int) -> bytes:
-    """The bytes of a weights file.
+def held(model: nn.Module) -> dict[str, Any]:
+    """The model's state, copied to the CPU."""
+    return {
+        name: value.to("cpu", copy=True) if isinstance(value, torch.Tensor) else copy.deepcopy(value)
+        for name, value in model.state_dict().items()
+    }
+
+
+def packed(run: Run, spec: Spec, state: Mapping[str, Any], *, epoch: int, record: Mapping[str, Any]) -> bytes:
+    """The bytes of a weights file, read back once.
 
     Args:
         run: what was trained.
         spec: of its task.
-        state: the model's ``state_dict``, on the CPU.
-        epoch: the epoch after which it was taken.
+        state: as ``held`` gave it.
+        epoch: the epoch after which it was held.
+        record: the run's record.
     """
+    padding = None if spec.padding_index is None else int(spec.padding_index)
     file = io.BytesIO()
     torch.save(
         {
@@ -39,53 +57,103 @@ def packed(run: Run, spec: Spec, state: Mapping[str, torch.Tensor], *, epoch: in
             "id": run.id,
             "epoch": epoch,
             "run": run.identity(),
-            "spec": {key: getattr(spec, key) for key in _SPEC},
+            "spec": {**{key: kind(getattr(spec, key)) for key, kind in _SPEC.items()}, "padding_index": padding},
             "model": dict(state),
+            "record": _digest(dumps(record).encode()),
         },
         file,
     )
-    return file.getvalue()
+    data = file.getvalue()
+    torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return data
 
 
-def load_model(path: Path | str, *, engine: str = "auto") -> SequenceModel:
-    """The trained model of a weights file, on the CPU and in evaluation mode.
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and where it comes from.
+
+    Attributes:
+        model: on the CPU, in evaluation mode: ``model(x, lengths)`` gives outputs (B,O) for x (B,T,I), or tokens
+            (B,T). ``model.recurrence`` is the architecture alone, which takes x (T,B,I).
+        run: what was trained; its id is the record's.
+        epoch: the epoch with the best validation score, after which the weights were taken.
+    """
+
+    model: SequenceModel
+    run: Run
+    epoch: int
+
+    def task(self, data_dir: Path | str | None = None) -> Task:
+        """The task as the run had it: ``task.batches("test", 100, 0)`` yields the batches that were tested."""
+        return build_task(self.run, None if data_dir is None else str(data_dir))
+
+
+def load_trained(path: Path | str, *, engine: str = "auto") -> Trained:
+    """The trained model of a weights file; needs no data, and for a plug-in's model its module.
+
+    A model that was trained with tf32 or bf16 products computes in float32, since only a GPU has the others; there set
+    ``model.recurrence.precision``. One of a float64 run takes float64.
 
     Args:
         path: a file under ``weights/`` of a results folder.
-        engine: the engine that loops it over time.
-
-    Returns:
-        ``model(x, lengths)`` gives outputs (B,O) for x (B,T,I), or tokens (B,T); ``model.recurrence`` is the
-        architecture alone.
+        engine: the engine that loops the model over time.
 
     Raises:
-        UsageError: the file is missing, damaged, or of another version; or the model has changed since.
+        UsageError: the file is missing or damaged, of another version, or not of the record beside it; or the model
+            has changed since.
     """
-    run, spec, state = _read(Path(path))
-    now = resolve("model", run.model).cls.version
-    if now != run.model_version:
-        raise UsageError(f"{path}: wanted weights of {run.model} version {now}, got version {run.model_version}")
-    vectors = state.get("embedding.weight")
-    model = model_for(run, spec, None if vectors is None else torch.zeros_like(vectors), engine=engine)
+    path = Path(path)
+    found = _read(path)
     try:
+        run, spec, state = Run.from_identity(found["run"]), Spec(**found["spec"]), dict(found["model"])
+        epoch, digest = int(found["epoch"]), str(found["record"])
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{path}: wanted a file of weights, got a damaged or other file") from error
+    _check_record(path, digest)
+    try:
+        now = resolve("model", run.model).cls.version
+        if now != run.model_version:
+            raise UsageError(f"wanted version {now}, got version {run.model_version}")
+        vectors = state.get("embedding.weight")
+        model = model_for(run, spec, lambda: None if vectors is None else torch.zeros_like(vectors), engine=engine)
+        if run.precision in ("tf32", "bf16"):
+            model.recurrence.precision = "float32"
         model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UsageError(f"{path}: wanted weights of {run.model} as it is now: {reason}") from error
-    return model.eval()
+        model.recurrence.engine_for(torch.device("cpu"), next(model.parameters()).dtype)
+    except (Exception, SystemExit) as error:  # a plug-in, or a class that has changed, may raise anything
+        raise UsageError(f"{path}: {run.model} cannot be built: {str(error).splitlines()[-1].strip()}") from error
+    return Trained(model.eval(), run, epoch)
 
 
-def _read(path: Path) -> tuple[Run, Spec, dict[str, torch.Tensor]]:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as archive:
+            whole = archive.testzip() is None  # torch itself leaves the archive's checksums unread
+        found = torch.load(path, map_location="cpu", weights_only=True) if whole else None
     except OSError as error:
         raise UsageError(f"{path}: wanted a file of weights: {error.strerror or error}") from error
-    except Exception as error:  # torch raises many kinds for a file that is not whole, or that it did not write
+    except Exception as error:  # zipfile and torch raise many kinds for a file that is not whole
         raise UsageError(f"{path}: wanted a file of weights, got a damaged or other file") from error
+    if not isinstance(found, dict) or "version" not in found:
+        raise UsageError(f"{path}: wanted a file of weights, got a damaged or other file")
+    if found["version"] != VERSION:
+        raise UsageError(f"{path}: wanted a file of weights of version {VERSION}, got version {found['version']}")
+    return found
+
+
+def _check_record(path: Path, digest: str) -> None:
+    """Refuse weights of another training than that of the record beside them."""
+    parts = path.absolute().parts
+    if len(parts) < 4 or parts[-4] != "weights":
+        return
+    record = Path(*parts[:-4], "records", *parts[-3:]).with_suffix(".json")
     try:
-        version, run, spec, state = held["version"], Run.from_identity(held["run"]), Spec(**held["spec"]), held["model"]
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path}: wanted a file of weights, got a damaged or other file") from error
-    if version != VERSION:
-        raise UsageError(f"{path}: wanted a file of weights of version {VERSION}, got version {version}")
-    return run, spec, state
+        text = record.read_bytes()
+    except OSError:
+        return
+    if _digest(text) != digest:
+        raise UsageError(f"{path}: wanted the weights of {record.name}, got those of another training of the run")
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()

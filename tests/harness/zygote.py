@@ -6,6 +6,7 @@ Run as ``python -m tests.harness.zygote``: one JSON request a line on stdin, one
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -19,6 +20,10 @@ import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+PRELOAD = (  # what a driver and its workers import
+    "torch._dynamo", "suite.merge", "suite.report.summary", "suite.run", "suite.work.checks", "suite.work.driver",
+    "suite.work.executors.inline", "suite.work.executors.processes", "suite.work.launch", "tests.plugins.faults",
+)  # fmt: skip
 TOKEN = "RNNBENCH_TEST_TOKEN"  # in the environment of a driver and of all that it starts
 
 
@@ -201,9 +206,8 @@ def _reap() -> None:
 
 def serve() -> None:
     """The zygote's main."""
-    import torch._dynamo  # noqa: F401  the first optimiser imports it
-
-    import tests.plugins.faults  # noqa: F401
+    for name in PRELOAD:
+        importlib.import_module(name)
 
     awake, alarm = os.pipe()
     os.set_blocking(alarm, False)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import torch
 from torch import nn
 
 from tasks.contract import Batch
-from tests.plugins.tiny import Leaky, Parity
+from tests.plugins.tiny import Leaky, Parity, Words
 
 
 class Reservoir(Leaky):
@@ -77,3 +80,52 @@ class Ragged(Parity):
         for i, batch in enumerate(super().batches(split, batch_size, epoch)):
             cut = (self.seed + i) % 3 if i > 1 and split == "train" else 0
             yield Batch(batch.x[:, cut:], batch.y)
+
+
+class Extra(Leaky):
+    """A state that is no tensor."""
+
+    def get_extra_state(self):
+        return {"words": ["one", "two"]}
+
+    def set_extra_state(self, state):
+        assert state == {"words": ["one", "two"]}
+
+
+class Unsaveable(Leaky):
+    """A state that torch writes, and does not read back without running code."""
+
+    def get_extra_state(self):
+        return Parity
+
+    def set_extra_state(self, state):
+        pass
+
+
+class Falls(Leaky):
+    """Trains for three epochs of Parity and is not finite after."""
+
+    def __init__(self, input_size, hidden_size, *, engine="auto"):
+        super().__init__(input_size, hidden_size, engine=engine)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, x, *, profile=None):
+        h, final = super().forward(x, profile=profile)
+        if self.training and torch.is_grad_enabled():
+            self.steps += 1
+        return h, final * (float("nan") if self.training and self.steps > 26 else 1.0)
+
+
+class Counted(Parity):
+    """Sizes as numpy gives them."""
+
+    def __init__(self, *, seed, data_dir=None):
+        super().__init__(seed=seed, data_dir=data_dir)
+        self.spec = dataclasses.replace(self.spec, output_size=np.int64(1), length=np.int64(6))
+
+
+class Global(Words):
+    """Initial vectors from torch's global generator."""
+
+    def embedding(self):
+        return torch.randn(9, 4)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -119,16 +119,20 @@ def _finished(ready: Prepared, reason: str, job: Job) -> Finished:
         record = validate(json.loads(dumps(finite(record_of(ready, reason, job)))))
     except (TypeError, ValueError, RecursionError) as error:
         return Finished(failure(ready.trainer.run, job, error, ready.started))
-    return Finished(record, _weights(ready.trainer) if job.settings.keep_weights and ready.trainer.best else None)
+    if not job.settings.keep_weights or not ready.trainer.best:
+        return Finished(record)
+    return Finished(record, *_weights(ready.trainer, record))
 
 
-def _weights(trainer: Trainer) -> bytes | None:
-    """The weights of the best epoch, unless it came before they were asked for."""
-    run = trainer.run
+def _weights(trainer: Trainer, record: Mapping[str, Any]) -> tuple[bytes | None, str]:
+    """The weights of the best epoch, or why there are none."""
     if trainer.best_weights is None:
-        tell(f"{run.model} {run.task} seed {run.seed}: no weights: the best epoch came before they were asked for")
-        return None
-    return packed(run, trainer.task.spec, trainer.best_weights, epoch=trainer.best["epoch"])
+        return None, "the best epoch came before they were asked for"
+    try:
+        epoch = trainer.best["epoch"]
+        return packed(trainer.run, trainer.task.spec, trainer.best_weights, epoch=epoch, record=record), ""
+    except Exception as error:  # of whatever a plug-in put into its model's state
+        return None, f"they cannot be saved: {type(error).__name__}: {str(error).splitlines()[0]}"
 
 
 @contextmanager

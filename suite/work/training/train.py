@@ -26,6 +26,7 @@ from suite.work.training.lap import Lap
 from suite.work.training.measure import digits, dtype_of, evaluate, evaluation_batch, quantiles, to_device
 from suite.work.training.profiles import first_examples, gradient_profile
 from suite.work.training.rates import lr_scale, optimizer_for, set_rates
+from suite.work.weights import held
 from tasks.contract import Batch, Task
 
 _KEPT_STEP_TIMES = 2000
@@ -58,7 +59,7 @@ class Trainer:
     ) -> None:  # fmt: skip
         self.model, self.task, self.run, self.device = model, task, run, device
         self.report, self.should_stop = report, should_stop
-        self.checkpoint, self.checkpoint_seconds = checkpoint, checkpoint_seconds
+        self.checkpoint, self.checkpoint_seconds, self.keep_weights = checkpoint, checkpoint_seconds, keep_weights
         self.recipe, self.dtype = run.recipe, dtype_of(model)
         self.optimizer = optimizer_for(model, run.recipe)
         self.base_lrs = [group["lr"] for group in self.optimizer.param_groups]
@@ -71,8 +72,7 @@ class Trainer:
         self.curve: list[dict[str, Any]] = []
         self.profiles: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
-        self.best_weights: dict[str, Tensor] | None = None
-        self.keep_weights = keep_weights
+        self.best_weights: dict[str, Any] | None = None
         self.seconds = {"train": 0.0, "train_processor": 0.0, "evaluate": 0.0}
         self.step_times: list[float] = []
         self._pending: list[tuple[Tensor, Tensor, int]] = []
@@ -108,7 +108,8 @@ class Trainer:
         self.loss_sum, self.norms = state["loss_sum"], state["norms"]
         self.curve, self.profiles, self.best = state["curve"], state["profiles"], state["best"]
         self.seconds, self.step_times = {**self.seconds, **state["seconds"]}, state["step_times"]
-        self.best_weights = state.get("best_weights")
+        now = self.keep_weights and self.step == 0 and self.best.get("epoch") == self.epoch - 1
+        self.best_weights = held(self.model) if now else state.get("best_weights")
         self.legs = state.get("legs", [])
         self.resumed += 1
 
@@ -269,8 +270,7 @@ class Trainer:
             row |= {"test": digits(test), "test_loss": digits(test_loss)}
         if better:
             self.best = {"valid": valid, "epoch": self.epoch, "test": row["test"], "test_loss": row["test_loss"]}
-            state = self.model.state_dict() if self.keep_weights else None
-            self.best_weights = state and {name: tensor.to("cpu", copy=True) for name, tensor in state.items()}
+            self.best_weights = held(self.model) if self.keep_weights else None
         row["diagnostics"] = {k: digits(v) for k, v in self.model.recurrence.diagnostics().items()}
         self.seconds["evaluate"] += time.perf_counter() - start
         self._row(row)
