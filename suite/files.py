@@ -35,6 +35,9 @@ def machine() -> str:
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
 
 
+machine()  # looked up now: later a process may have no file left to open, and would take another name for good
+
+
 def process_start(pid: int) -> str | None:
     """When a process of this machine started, in clock ticks; ``""`` where only its being is known; None: it is gone.
 

@@ -146,6 +146,17 @@ def test_processes_are_known_by_number_and_start():
     assert machine() == machine() and len(machine()) == 8
 
 
+def test_a_process_that_can_open_no_file_knows_its_machine():
+    """Else it would take another name, and what it leaves would be a foreign machine's."""
+    code = (
+        "import resource, suite.files; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); print(suite.files.machine())"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(files.__file__).parent.parent
+    )
+    assert said.stdout.strip() == machine()
+
+
 # ---- merge -----------------------------------------------------------------------------------------------------------
 
 
