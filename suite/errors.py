@@ -41,3 +41,11 @@ class CannotWrite(SuiteError):
     """A result could not be written: read-only folder or full disk (exit code 5)."""
 
     exit_code = CANNOT_WRITE
+
+
+def words(error: BaseException | None) -> str:
+    """An error in one short line."""
+    if error is None:
+        return "it ended without a word"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1][:300] if lines else ''}"

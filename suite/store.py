@@ -146,14 +146,15 @@ class Store:
             RecordError: they cannot be read.
             CannotWrite: read-only folder, full disk.
         """
-        *_, kind, model, task, name = record.parts
+        *_, model, task, name = record.parts
         source = record.parents[3] / "weights" / model / task / Path(name).with_suffix(".pt")
+        if not source.exists():
+            return False
         try:
-            run = Run.from_identity(read(record)[0]["run"])
+            values, text = read(record)
+            run = Run.from_identity(values["run"])
             place = self.weights_path(run)
-            if kind != "records" or not source.exists() or place.exists():
-                return False
-            if record.read_bytes() != self.path(run).read_bytes():  # another training of the run
+            if place.exists() or text != self.path(run).read_text(encoding="utf-8"):  # or: another training of the run
                 return False
             write_atomic(place, source.read_bytes())
         except OSError as error:

@@ -21,16 +21,10 @@ from suite.work.estimates.sizes import Tasks, bare_model, stored_blocks
 from suite.work.executors.inline import InlineExecutor
 from suite.work.job import Job, Settings
 from suite.work.training.records import failure
+from tests.harness.grids import Silent
 
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"
 SMALL = ("--set", "adding.length=20", "--set", "adding.epoch_steps=2", "--set", "hidden_size=4")
-
-
-class Silent:
-    def begin(self, waiting, held): ...
-    def progress(self, event): ...
-    def record(self, record): ...
-    def end(self): ...
 
 
 def planned(**changes):

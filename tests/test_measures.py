@@ -28,6 +28,7 @@ from suite.work.training.measure import evaluate, quantiles
 from suite.work.training.rates import lr_scale, optimizer_for, set_rates
 from tasks import build as build_task_by_name
 from tasks.contract import Batch
+from tests.harness.grids import Silent
 
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"
 CPU = torch.device("cpu")
@@ -203,9 +204,8 @@ def test_a_checkpoint_outlives_a_record_that_cannot_be_written(tmp_path, monkeyp
         raise CannotWrite("cannot write: disk full")
 
     monkeypatch.setattr(store, "put", full)
-    silent = SimpleNamespace(**dict.fromkeys(("begin", "progress", "record", "end"), lambda *args: None))
     with pytest.raises(CannotWrite):
-        run_grid([one], store, Settings(), InlineExecutor(), silent)
+        run_grid([one], store, Settings(), InlineExecutor(), Silent())
     assert path.is_file()
 
 

@@ -235,7 +235,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "suite.work.executors.ray_executor", raising=False)
+    monkeypatch.delitem(sys.modules, "suite.work.executors.ray_cluster", raising=False)
     from suite.work import launch
 
     args = SimpleNamespace(executor="ray", address=None, models="a", tasks="b", stall_seconds=None, device="auto")

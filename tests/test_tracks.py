@@ -19,7 +19,7 @@ from suite.work.estimates.matched import TOLERANCE, Matched, solve
 from suite.work.estimates.sizes import Tasks, bare_model
 from suite.work.executors.inline import InlineExecutor
 from suite.work.job import Settings
-from tests.test_dry_run import Silent
+from tests.harness.grids import Silent
 
 DIGITS = (("psmnist", "data", "digits5k"),)
 

@@ -25,6 +25,7 @@ from suite.work.job import Finished, Job, Progress, Settings, Stopped
 from suite.work.training import checkpoint, group, train
 from suite.work.training.group import run_job
 from suite.work.training.lap import Lap
+from tests.harness.grids import Silent
 
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"
 
@@ -209,20 +210,13 @@ def test_initialisation_depends_on_model_and_seed_and_leaves_global_state(tmp_pa
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
-class Quiet:
-    def begin(self, waiting, held): ...
-    def progress(self, event): ...
-    def record(self, record): ...
-    def end(self): ...
-
-
 def test_a_second_call_skips_what_is_done(tmp_path):
     runs = planned(seeds=(0, 1))
     store = Store(tmp_path)
-    first = run_grid(runs, store, Settings(), InlineExecutor(), Quiet())
+    first = run_grid(runs, store, Settings(), InlineExecutor(), Silent())
     assert first.counts["done"] == 2 and first.exit_code == 0
     stamps = {p: p.stat().st_mtime_ns for p in store.paths()}
-    second = run_grid(runs, store, Settings(), InlineExecutor(), Quiet())
+    second = run_grid(runs, store, Settings(), InlineExecutor(), Silent())
     assert second.counts["skipped"] == 2 and second.counts["done"] == 0
     assert stamps == {p: p.stat().st_mtime_ns for p in store.paths()}
     assert [r["run"]["seed"] for r in second.records] == [0, 1]
@@ -246,7 +240,7 @@ def test_a_claim_that_cannot_be_written_stops_the_grid_with_its_records_and_chec
     monkeypatch.setattr(Claims, "take", full)
     store = Store(tmp_path)
     with pytest.raises(CannotWrite, match="No space left"):
-        run_grid(runs, store, Settings(), make(), Quiet())
+        run_grid(runs, store, Settings(), make(), Silent())
     assert store.has(runs[0].run) and not store.has(runs[-1].run)
     assert inline or store.checkpoint_path(runs[1].run).is_file()
 
@@ -254,11 +248,11 @@ def test_a_claim_that_cannot_be_written_stops_the_grid_with_its_records_and_chec
 def test_failures_stand_apart_and_are_retried_only_on_request(tmp_path):
     runs = planned(models=("tests.plugins.broken:Raises",))
     store = Store(tmp_path)
-    assert run_grid(runs, store, Settings(), InlineExecutor(), Quiet()).exit_code == 1
+    assert run_grid(runs, store, Settings(), InlineExecutor(), Silent()).exit_code == 1
     assert not list(store.paths()) and len(list(store.failure_paths())) == 1
-    again = run_grid(runs, store, Settings(), InlineExecutor(), Quiet())
+    again = run_grid(runs, store, Settings(), InlineExecutor(), Silent())
     assert again.counts["skipped"] == 1 and again.exit_code == 1
-    run_grid(runs, store, Settings(), InlineExecutor(), Quiet(), rerun_failed=True)
+    run_grid(runs, store, Settings(), InlineExecutor(), Silent(), rerun_failed=True)
     assert len(list(store.failure_paths())) == 2
     assert load(next(store.failure_paths()))["status"] == "failed"
 

@@ -26,7 +26,7 @@ from suite.work.job import Settings
 from suite.work.tuning import tuned
 from suite.work.tuning.search import Axis, space
 from suite.work.tuning.studies import ROUND, RUN_SEED, search, studies
-from tests.test_dry_run import Silent
+from tests.harness.grids import Silent
 
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"
 RECIPE = """

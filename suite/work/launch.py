@@ -86,10 +86,10 @@ def cluster_devices(args: argparse.Namespace) -> list[str]:
         UsageError: no cluster, no ray, or a device that it lacks.
     """
     check_options(args)
-    from suite.work.executors import ray_executor
+    from suite.work.executors import ray_cluster
 
-    ray_executor.connect(args.address, [*args.models.split(","), *args.tasks.split(",")])
-    return [ray_executor.device(args.device)]
+    ray_cluster.connect(args.address, [*args.models.split(","), *args.tasks.split(",")])
+    return [ray_cluster.device(args.device)]
 
 
 def _ray(
@@ -97,11 +97,11 @@ def _ray(
 ) -> tuple[Executor, Settings]:  # fmt: skip
     """The Ray executor, once every node has passed its check."""
     from suite.work.estimates.costs import Estimator
-    from suite.work.executors import ray_executor
+    from suite.work.executors import ray_cluster, ray_executor
     from suite.work.executors.cluster import gpu_shares
 
     threads = args.threads or 1
-    gpu_bytes = ray_executor.check(waiting, args, threads=threads) if waiting else None
+    gpu_bytes = ray_cluster.check(waiting, args, threads=threads) if waiting else None
     peaks: dict[str, int | None] = {}
     if gpu_bytes is not None:
         estimator = Estimator(store, Tasks(args.data_dir))

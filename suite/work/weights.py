@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from models.classifier import SequenceModel
-from suite.errors import UsageError
+from suite.errors import UsageError, words
 from suite.names import resolve
 from suite.record import dumps
 from suite.runs import Run
@@ -113,15 +113,17 @@ def load_trained(path: Path | str, *, engine: str = "auto") -> Trained:
     try:
         now = resolve("model", run.model).cls.version
         if now != run.model_version:
-            raise UsageError(f"wanted version {now}, got version {run.model_version}")
+            raise UsageError(f"wanted {run.model} of version {now}, got version {run.model_version}")
         vectors = state.get("embedding.weight")
         model = model_for(run, spec, lambda: None if vectors is None else torch.zeros_like(vectors), engine=engine)
         if run.precision in ("tf32", "bf16"):
             model.recurrence.precision = "float32"
         model.load_state_dict(state)
         model.recurrence.engine_for(torch.device("cpu"), next(model.parameters()).dtype)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
     except (Exception, SystemExit) as error:  # a plug-in, or a class that has changed, may raise anything
-        raise UsageError(f"{path}: {run.model} cannot be built: {str(error).splitlines()[-1].strip()}") from error
+        raise UsageError(f"{path}: {run.model} cannot be built: {words(error)}") from error
     return Trained(model.eval(), run, epoch)
 
 

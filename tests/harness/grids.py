@@ -16,6 +16,15 @@ TASK = "tests.plugins.tiny:Parity"
 SLOW = "tests.plugins.faults:Slow"
 
 
+class Silent:
+    """A watcher that says nothing."""
+
+    def begin(self, waiting: Any, held: Any) -> None: ...
+    def progress(self, event: Any) -> None: ...
+    def record(self, record: Any) -> None: ...
+    def end(self) -> None: ...
+
+
 def planned(
     model: str = SLOW, *, seeds: Sequence[int] = (0, 1), epochs: int = 4, task: str = TASK, **sets: Any
 ) -> list[Planned]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
 import os
 import re
@@ -19,22 +20,13 @@ from suite.work.driver import run_grid
 from suite.work.executors.inline import InlineExecutor
 from suite.work.job import Settings
 from suite.work.weights import load_trained
+from tests.harness.grids import Silent
 from tests.weights.common import KEEP, PARITY, planned, score_of, train
 
 
 def command(results, *words, models="cornn,lstm", seeds="0,1"):
     return ["--models", models, "--tasks", PARITY, "--seeds", seeds, "--epochs", "2", "--set", "hidden_size=4",
             "--threads", "1", "--results-dir", str(results), *words]  # fmt: skip
-
-
-class Silent:
-    def begin(self, waiting, held): ...
-
-    def progress(self, event): ...
-
-    def record(self, record): ...
-
-    def end(self): ...
 
 
 @pytest.mark.parametrize("executor", ["inline", "processes"])
@@ -204,12 +196,15 @@ def test_weights_of_a_model_that_has_changed_are_refused(kept, tmp_path):
             load_trained(path)
         assert "\n" not in str(told.value)
 
-    refused("wanted version 1, got version 2", lambda other: other["run"].update(model_version=2))
+    refused("wanted cornn of version 1, got version 2", lambda other: other["run"].update(model_version=2))
     refused("readout.bias", lambda other: other["model"].pop("readout.bias"))
     refused("hidden_size", lambda other: other["run"]["recipe"].pop("hidden_size"))
     refused("unexpected keyword", lambda other: other["run"]["recipe"].update(renamed=1.0))
     refused("dt", lambda other: other["run"]["recipe"].update(dt=-1.0))
     refused("no_such_module", lambda other: other["run"].update(model="no_such_module:Model"))
     refused("cannot be built", lambda other: other["model"].update({"embedding.weight": 3}))
+    (event,) = train(planned("tests.plugins.odd:Extra"), tmp_path)
+    found = torch.load(io.BytesIO(event.weights), weights_only=True)
+    refused("AssertionError: $", lambda other: other["model"].update({"recurrence._extra_state": {}}))  # has no words
     with pytest.raises(UsageError, match="engine 'nope'"):
         load_trained(kept, engine="nope")

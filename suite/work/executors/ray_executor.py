@@ -1,4 +1,4 @@
-"""The `ray` executor: jobs as Ray tasks, on one machine or many. The only file that imports ray.
+"""The `ray` executor: jobs as Ray tasks, on one machine or many.
 
 The driver's own code (``models``, ``tasks``, ``suite``, plug-ins) travels to the workers as Ray's ``py_modules``, so
 nodes need the libraries alone. No disk is shared: records and checkpoints travel to the driver, which writes them; a
@@ -9,133 +9,30 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import logging
 import math
-import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from suite.errors import CannotWrite, SuiteError, UsageError
+import ray
+from ray.exceptions import LocalRayletDiedError, NodeDiedError, RayError, RuntimeEnvSetupError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from suite.errors import CannotWrite, UsageError, words
 from suite.files import write_atomic
-from suite.plan import Planned
 from suite.work.executors.away import Checkpoint, work
-from suite.work.executors.cluster import code, knock
-from suite.work.executors.retries import RETRIES, Retries, words
+from suite.work.executors.ray_cluster import nodes
+from suite.work.executors.retries import RETRIES, Retries
 from suite.work.job import Finished, Job, Progress, Stopped
 from suite.work.stopping import Stopper
 from suite.work.telling import tell
 from suite.work.todo import Todo
 
-try:
-    import ray
-    from ray.exceptions import LocalRayletDiedError, NodeDiedError, RayError, RuntimeEnvSetupError
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-except ImportError as missing:
-    raise UsageError(f"--executor ray: wanted the package ray ({missing}): pip install 'rnnbench[ray]'") from missing
-
 NODE_RETRIES = 20  # deaths of a worker together with its node, which say little about the run
 PAUSE_SECONDS = 0.2
 LOOK_SECONDS = 2.0  # between two looks at the cluster's nodes
-
-
-# ---- the cluster -----------------------------------------------------------------------------------------------------
-
-
-def connect(address: str | None, plugins: Iterable[str]) -> None:
-    """Connect to a cluster, or start one on this machine.
-
-    Args:
-        address: ``auto``, ``host:port``, or None: ``RAY_ADDRESS``, else a cluster of this machine alone.
-        plugins: names such as ``my.pkg:MyRNN``, whose packages travel to the workers too.
-
-    Raises:
-        UsageError: no cluster answers there, or another version of Ray or Python.
-    """
-    if ray.is_initialized():
-        return
-    if address not in (None, "auto", "local"):
-        knock(address)
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that we start tells nobody
-    options: dict[str, Any] = {} if address or os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
-    try:
-        ray.init(
-            address=address, log_to_driver=False, logging_level=logging.ERROR,
-            runtime_env={"py_modules": code(plugins)}, **options,
-        )  # fmt: skip
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise UsageError(f"--executor ray: no cluster at {address or 'this machine'}: {error}") from error
-
-
-def device(asked: str) -> str:
-    """``cpu`` or ``cuda``, by what the cluster has.
-
-    Raises:
-        UsageError: cuda on a cluster without GPUs, or one GPU by its number.
-    """
-    gpus = sum(node["Resources"].get("GPU", 0) for node in _nodes())
-    if asked == "auto":
-        return "cuda" if gpus else "cpu"
-    if asked not in ("cpu", "cuda"):
-        raise UsageError(f"--device: wanted auto, cpu or cuda with --executor ray, which picks the GPU, got {asked!r}")
-    if asked == "cuda" and not gpus:
-        raise UsageError("--device cuda: wanted a GPU, got a Ray cluster without one")
-    return asked
-
-
-def _nodes() -> list[dict[str, Any]]:
-    return [node for node in ray.nodes() if node["Alive"]]
-
-
-@ray.remote(num_cpus=0, max_retries=3)
-def _look(planned: Sequence[Planned], args: Any) -> tuple[int | None, SuiteError | None]:
-    """On a node: check the grid there; memory of its GPU in bytes, and the error a person can mend."""
-    import torch
-
-    from suite.work import checks
-
-    memory = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
-    try:
-        checks.check(planned, args)
-    except SuiteError as error:
-        return memory, error
-    return memory, None
-
-
-def check(planned: Sequence[Planned], args: Any, *, threads: int) -> int | None:
-    """Check the grid on every node that can run it, each with its own data root.
-
-    Returns:
-        Bytes of the smallest GPU, or None where there is none.
-
-    Raises:
-        SuiteError: what a node found, with its address.
-    """
-    nodes = [node for node in _nodes() if node["Resources"].get("CPU", 0) >= threads]
-    looks = {}
-    for node in nodes:
-        place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
-        gpu = 0.01 if node["Resources"].get("GPU", 0) and planned[0].run.device_kind == "cuda" else 0
-        look = _look.options(scheduling_strategy=place, num_gpus=gpu)  # type: ignore[attr-defined]
-        looks[node["NodeManagerAddress"]] = look.remote(list(planned), args)
-    memories = []
-    for address, reference in looks.items():
-        try:
-            memory, error = ray.get(reference)
-        except RuntimeEnvSetupError as trouble:
-            raise UsageError(f"Ray node {address}: its environment cannot be made: {trouble}") from trouble
-        except RayError:
-            continue  # a node that left meanwhile
-        if error is not None:
-            raise type(error)(f"Ray node {address}: {error}", exit_code=error.exit_code)
-        memories += [memory] if memory else []
-    return min(memories, default=None)
-
-
-# ---- the executor ----------------------------------------------------------------------------------------------------
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
@@ -232,7 +129,7 @@ class RayExecutor:
             self._looked = time.monotonic()
             share = min(self.shares.values(), default=0.0)
             rooms = 0
-            for node in _nodes():
+            for node in nodes():
                 room = int(node["Resources"].get("CPU", 0) // self.threads)
                 rooms += min(room, int(node["Resources"].get("GPU", 0) // share)) if share else room
             self._room = min(self.most or sys.maxsize, rooms + 1)
@@ -312,7 +209,7 @@ def _node_is_gone(one: _Active) -> bool:
         return True
     end = time.monotonic() + (0 if one.reason or one.node is None else 5)
     while True:
-        if one.node is not None and all(node["NodeID"] != one.node for node in _nodes()):
+        if one.node is not None and all(node["NodeID"] != one.node for node in nodes()):
             return True
         if time.monotonic() >= end:
             return False

@@ -57,11 +57,3 @@ class Retries:
 
         for run, _ in kept:
             yield Finished(failure(run, job, f"worker died {deaths} times: {reason}", provenance.now()))
-
-
-def words(error: Exception | None) -> str:
-    """An error in one short line."""
-    if error is None:
-        return "it ended without a word"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1][:300] if lines else ''}"

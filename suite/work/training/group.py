@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from suite.errors import words
 from suite.record import dumps, finite, validate
 from suite.runs import Run, seed_for
 from suite.work import provenance
@@ -132,7 +133,7 @@ def _weights(trainer: Trainer, record: Mapping[str, Any]) -> tuple[bytes | None,
         epoch = trainer.best["epoch"]
         return packed(trainer.run, trainer.task.spec, trainer.best_weights, epoch=epoch, record=record), ""
     except Exception as error:  # of whatever a plug-in put into its model's state
-        return None, f"they cannot be saved: {type(error).__name__}: {str(error).splitlines()[0]}"
+        return None, f"they cannot be saved: {words(error)}"
 
 
 @contextmanager
