@@ -58,6 +58,7 @@ def multiply_resident(
 ):
     """out[o] + sum over i of factors[i] @ tiles[o * IN + i]."""
     HOW: tl.constexpr = "ieee" if PRECISION == "float32" else "tf32"
+    ONE_SUM: tl.constexpr = out[0].shape[0] == 1  # over all factors: fewer barriers. With 4 rows its terms would spill
     result = ()
     for o in tl.static_range(OUT):
         total = out[o]
@@ -66,6 +67,13 @@ def multiply_resident(
             left = operand(factors[i], PRECISION, tile)
             if DOT:
                 total = tl.dot(left, tile, total, input_precision=HOW)
+            elif ONE_SUM:
+                if i == 0:
+                    terms = left[:, :, None] * tile[None, :, :]
+                else:
+                    terms += left[:, :, None] * tile[None, :, :]
+                if i == IN - 1:
+                    total += tl.sum(terms, axis=1)
             else:
                 total += tl.sum(left[:, :, None] * tile[None, :, :], axis=1)
         result = result + (total,)
