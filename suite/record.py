@@ -79,6 +79,13 @@ FIELDS: dict[str, Field] = {
         "other work had the core.",
         late=True,
     ),
+    "seconds.train_waited": Field(
+        _NUMBER,
+        "Time in those steps that a thread stood ready while other work had the cores (the thread that waited "
+        "longest); null where the system does not tell.",
+        null=True,
+        late=True,
+    ),
     "seconds.evaluate": Field(_NUMBER, "Evaluations and gradient profiles."),
     "seconds.step_median": Field(_NUMBER, "Median of a training step.", True),
     "seconds.step_q25": Field(_NUMBER, "Lower quartile of a training step.", True),

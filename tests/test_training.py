@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,6 @@ from suite.work.executors.processes import ProcessExecutor
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
 from suite.work.training import checkpoint, group, train
 from suite.work.training.group import run_job
-from suite.work.training.lap import Lap
 from tests.harness.grids import Silent
 
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"
@@ -66,19 +64,14 @@ def test_a_record_is_valid_and_selects_at_best_validation(tmp_path):
     assert r["metrics"]["test_last"] == r["curve"][-1]["test"]
     assert [row["steps"] for row in r["curve"]] == [2, 4, 6]
     assert all(len(row["grad_norm"]) == 5 for row in r["curve"])
-    assert r["seconds"]["train_processor"] > 0
+    assert r["seconds"]["train_processor"] > 0 and r["seconds"]["train_waited"] >= 0
     assert r["where"]["engine"] == "reference" and r["where"]["data"] == {"data": "parity (made up)"}
 
 
-def test_a_lap_tells_work_from_waiting():
-    lap = Lap()
-    while time.process_time() - lap._processor < 0.02:
-        pass
-    wall, processor = lap.take()
-    assert wall > 0 and processor >= 0.02
-    time.sleep(0.1)
-    wall, processor = lap.take()
-    assert processor < 0.05 < 0.1 <= wall
+def test_where_the_system_does_not_tell_of_waiting_the_record_has_none(monkeypatch, tmp_path):
+    monkeypatch.setattr("suite.work.training.lap.THREADS", tmp_path / "none")
+    (one,) = planned()
+    assert validate(json.loads(json.dumps(record(one, tmp_path))))["seconds"]["train_waited"] is None
 
 
 @pytest.mark.parametrize("model", ["cornn", "lstm", "exprnn"])

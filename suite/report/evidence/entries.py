@@ -5,6 +5,7 @@ Ten thousand records of two hundred numbers an epoch would take gigabytes as Pyt
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -95,11 +96,17 @@ class Entry:
 
     @property
     def _starved(self) -> bool:
-        """Whether its one thread on a CPU got less than 95 % of a core; records without processor time cannot say."""
+        """Whether other work had its cores for more than 5 % of the time; records without these times cannot say.
+
+        A thread that stood ready without a core says so; where one thread computes, so does its processor time (which
+        knows of time that a virtual machine's host took, too).
+        """
         seconds, where = self.record["seconds"], self.record["where"]
-        if where["gpu"] or where["threads"] != 1 or "train_processor" not in seconds:
+        if where["gpu"]:
             return False
-        return bool(seconds["train_processor"] < 0.95 * seconds["train"])
+        waited = seconds.get("train_waited") or 0.0
+        processor = seconds.get("train_processor", math.inf) if where["threads"] == 1 else math.inf
+        return bool(waited > 0.05 * seconds["train"] or processor < 0.95 * seconds["train"])
 
     @cached_property
     def machine(self) -> str:

@@ -1,26 +1,61 @@
-"""Two clocks read together: the wall's, and the processor time of this process."""
+"""Three clocks read together: the wall's, the processor time of this process, and its waiting for a core."""
 
 from __future__ import annotations
 
+import math
 import time
+from pathlib import Path
+from typing import NamedTuple
+
+THREADS = Path("/proc/self/task")
+
+
+class Times(NamedTuple):
+    """What a stretch of work took, in seconds.
+
+    Attributes:
+        wall: by the wall clock.
+        processor: of the processor, all threads of the process. On one thread less than ``wall`` says that the thread
+            waited: for a core that others used, or for a device.
+        waited: that a thread of the process stood ready without a core: of the one that waited longest, since threads
+            that share a product wait for each other. NaN where the system does not tell.
+    """
+
+    wall: float
+    processor: float
+    waited: float
+
+
+def waiting() -> dict[str, int]:
+    """Nanoseconds that each thread of this process has stood ready without a core so far; empty where none is told."""
+    found: dict[str, int] = {}
+    try:
+        threads = list(THREADS.iterdir())
+    except OSError:
+        return found
+    for thread in threads:
+        try:
+            ran, waited, _ = (thread / "schedstat").read_text().split()
+        except (OSError, ValueError):
+            continue  # the thread has ended, or this system has no such file
+        if int(ran):  # a kernel that does not count says 0
+            found[thread.name] = int(waited)
+    return found
 
 
 class Lap:
-    """Wall-clock and processor seconds since the last reading.
-
-    Processor time is of all threads of the process. Over a stretch of training on one thread the two are equal; less
-    processor time says that the thread waited for a core that others used, or for a device.
-    """
+    """The three clocks since the last reading."""
 
     def __init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
         """Forget the time since the last reading."""
-        self._wall, self._processor = time.perf_counter(), time.process_time()
+        self._wall, self._processor, self._waiting = time.perf_counter(), time.process_time(), waiting()
 
-    def take(self) -> tuple[float, float]:
-        """Wall-clock and processor seconds since the last reading, and restart."""
-        wall, processor = self._wall, self._processor
+    def take(self) -> Times:
+        """The times since the last reading, and restart."""
+        wall, processor, before = self._wall, self._processor, self._waiting
         self.restart()
-        return self._wall - wall, self._processor - processor
+        waited = max((now - before.get(name, 0) for name, now in self._waiting.items()), default=math.nan)
+        return Times(self._wall - wall, self._processor - processor, waited / 1e9)

@@ -109,7 +109,7 @@ def failure(run: Run, job: Job, error: BaseException | str, started: str) -> dic
     """
     message, dead = str(error) or type(error).__name__, isinstance(error, str)
     trace = "" if isinstance(error, str) else "".join(traceback.format_exception(error)[-6:])
-    zero = dict.fromkeys(("prepare", "compile", "train", "train_processor", "evaluate"), 0.0)
+    zero = dict.fromkeys(("prepare", "compile", "train", "train_processor", "train_waited", "evaluate"), 0.0)
     return {
         "schema": SCHEMA,
         "id": run.id,

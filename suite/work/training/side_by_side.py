@@ -270,12 +270,12 @@ class SideBySide:
         losses = torch.stack([loss for loss, _, _ in self._pending]).double().cpu()
         norms = torch.stack([norm for _, norm, _ in self._pending]).double().cpu()
         counts = [count for _, _, count in self._pending]
-        wall, processor = lap.take()
+        times = lap.take()
         self._pending.clear()
         for s, trainer in enumerate(self.trainers):
             if trainer not in self.active:
                 continue
-            trainer.add_time(wall, processor, steps=len(counts))
+            trainer.add_time(times, steps=len(counts))
             if not trainer.note(losses[:, s].tolist(), norms[:, s].tolist(), counts):
                 trainer.end_epoch("non_finite")
                 self._leave(trainer, "non_finite")

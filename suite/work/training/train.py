@@ -22,7 +22,7 @@ from suite.runs import Run
 from suite.work.job import Progress
 from suite.work.telling import tell
 from suite.work.training import checkpoint as checkpoints
-from suite.work.training.lap import Lap
+from suite.work.training.lap import Lap, Times
 from suite.work.training.measure import digits, dtype_of, evaluate, evaluation_batch, quantiles, to_device
 from suite.work.training.profiles import first_examples, gradient_profile
 from suite.work.training.rates import lr_scale, optimizer_for, set_rates
@@ -73,7 +73,7 @@ class Trainer:
         self.profiles: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
         self.best_weights: dict[str, Any] | None = None
-        self.seconds = {"train": 0.0, "train_processor": 0.0, "evaluate": 0.0}
+        self.seconds = {"train": 0.0, "train_processor": 0.0, "train_waited": 0.0, "evaluate": 0.0}
         self.step_times: list[float] = []
         self._pending: list[tuple[Tensor, Tensor, int]] = []
         self._saved_at = self._told_at = time.perf_counter()
@@ -211,15 +211,15 @@ class Trainer:
         losses = torch.stack([loss for loss, _, _ in self._pending]).double().tolist()
         norms = torch.stack([norm for _, norm, _ in self._pending]).double().tolist()
         counts = [count for _, _, count in self._pending]
-        self.add_time(*self.lap.take(), steps=len(counts))
+        self.add_time(self.lap.take(), steps=len(counts))
         self._pending.clear()
         return self.note(losses, norms, counts)
 
-    def add_time(self, wall: float, processor: float, *, steps: int) -> None:
+    def add_time(self, times: Times, *, steps: int) -> None:
         """Add what ``steps`` training steps took; the last step times are kept, for their quartiles."""
-        self.seconds["train"] += wall
-        self.seconds["train_processor"] += processor
-        self.step_times.append(wall / steps)
+        for name, value in zip(("train", "train_processor", "train_waited"), times, strict=True):
+            self.seconds[name] += value
+        self.step_times.append(times.wall / steps)
         del self.step_times[:-_KEPT_STEP_TIMES]
 
     def due_to_tell(self, now: float) -> bool:
