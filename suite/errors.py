@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 DONE = 0
 SOME_FAILED = 1
 USAGE = 2
@@ -49,3 +52,14 @@ def words(error: BaseException | None) -> str:
         return "it ended without a word"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1][:300] if lines else ''}"
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The one line for a name nobody knows: what it was, the near ones, all of them."""
+    names = sorted(known)
+    plain = {one.casefold(): one for one in names}
+    near = [plain[one] for one in difflib.get_close_matches(name.casefold(), plain, n=3, cutoff=0.5)]
+    hint = f": did you mean {' or '.join(near)}?" if near else "."
+    if not near and "." in name and ":" not in name and what in ("model", "task"):
+        hint = ": wanted a name or my.pkg:MyClass, got no colon."
+    return f"unknown {what} {name!r}{hint} Known: {', '.join(names) or 'none'}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from suite import cli
-from suite.errors import DONE, UsageError
+from suite.errors import DONE, UsageError, unknown
 from suite.runs import is_set
 
 EPILOG = """examples:
@@ -97,7 +97,7 @@ def _sections(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def recipe_values(task: str, *, preset: str | None, extra: Path | None) -> Iterator[Row]:
     """Every value of every model's recipe on a task, with its source."""
     from suite import recipes
-    from suite.names import resolve, table, unknown
+    from suite.names import resolve, table
 
     if task not in table("task") and ":" not in task:
         raise UsageError(unknown("task", task, table("task")))

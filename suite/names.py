@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -10,13 +9,13 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
-from suite.errors import UsageError
+from suite.errors import UsageError, unknown
 
 Kind = Literal["model", "task"]
 _TABLES = {"model": ("models", "MODELS"), "task": ("tasks", "TASKS")}
@@ -69,17 +68,6 @@ class Plugin:
                 if key not in values and parameter.default is not inspect.Parameter.empty:
                     values[key] = coerce(f"{self.name}.{key}", parameter.default, parameter)
         return values
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """The one line for a name nobody knows: what it was, the near ones, all of them."""
-    names = sorted(known)
-    plain = {one.casefold(): one for one in names}
-    near = [plain[one] for one in difflib.get_close_matches(name.casefold(), plain, n=3, cutoff=0.5)]
-    hint = f": did you mean {' or '.join(near)}?" if near else "."
-    if not near and "." in name and what in _TABLES:
-        hint = ": wanted a name or my.pkg:MyClass, got no colon."
-    return f"unknown {what} {name!r}{hint} Known: {', '.join(names) or 'none'}"
 
 
 def coerce(name: str, value: Any, parameter: inspect.Parameter) -> Any:

@@ -21,8 +21,8 @@ from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
-from suite.errors import UsageError
-from suite.names import Plugin, coerce, unknown
+from suite.errors import UsageError, unknown
+from suite.names import Plugin, coerce
 from suite.store import safe_name
 
 OPTIMIZERS = ("adam", "rmsprop")

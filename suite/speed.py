@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite import cli
-from suite.errors import DONE, REGRESSION, SOME_FAILED, UsageError
+from suite.errors import DONE, REGRESSION, SOME_FAILED, UsageError, unknown
 
 if TYPE_CHECKING:
     from suite.benchmark.session import Wanted
@@ -62,8 +62,6 @@ def _say(line: str) -> None:
 
 
 def _known(text: str, option: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    from suite.names import unknown
-
     found = cli.names(text, option)
     for name in found:
         if name not in known:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from suite import cli
-from suite.errors import DONE, UsageError
+from suite.errors import DONE, UsageError, unknown
 from suite.work.theory import CHECKS
 
 TASKS = "adding,smnist,psmnist,noisy_cifar,har2,imdb"
@@ -68,7 +68,7 @@ def charts(args: argparse.Namespace) -> Iterator[tuple[str, Any, dict[str, str]]
     Raises:
         UsageError: an unknown check, model or task.
     """
-    from suite.names import resolve, unknown
+    from suite.names import resolve
     from suite.work.job import Settings
     from suite.work.theory.setting import Setting
     from suite.work.training.group import prepare_process

@@ -137,6 +137,12 @@ def test_csv_holds_raw_values_at_full_precision(table):
     assert [float(row["mean"]) for row in rows] == [row["mean"] for row in table.rows]
 
 
+def test_csv_and_json_hold_every_figure_that_a_cell_shows(table):
+    (row, *_), (values, *_) = csv.DictReader(io.StringIO(comma_separated(table))), json.loads(as_json(table))["rows"]
+    for key in ("low", "high", "finished", "diverged", "failed"):
+        assert row[key] == str(values[key]) == str(table.rows[0][key])
+
+
 def test_json_holds_raw_values(table):
     values = json.loads(as_json(table))
     assert [row["mean"] for row in values["rows"]] == [row["mean"] for row in table.rows]

@@ -10,7 +10,7 @@ from suite.report import content, wording
 from suite.report.evidence.entries import entry, read, read_failures
 from suite.report.evidence.groups import OWN_BUDGET
 from suite.report.evidence.sections import sections
-from suite.report.tables import leaderboard, targets
+from suite.report.tables import leaderboard, notes, targets
 from suite.store import Store
 from tests import report_records as make
 
@@ -49,8 +49,8 @@ def test_a_run_that_went_on_elsewhere_has_mixed_times_not_upper_bounds():
     moved, alone = entries(make.record(make.run(seed=0), legs=other), make.record(make.run(seed=1)))
     assert (moved.mixed, moved.shared, moved.machine) == (True, False, "several machines")
     assert (alone.mixed, alone.machine) == (False, "Example CPU 2.5 GHz, 1 thread")
-    notes = leaderboard.notes(sections([moved, alone])[0])
-    assert "their times are mixed" in notes and "upper bounds" not in notes
+    words = notes.notes(sections([moved, alone])[0])
+    assert "their times are mixed" in words and "upper bounds" not in words
 
 
 def test_a_run_that_failed_twice_is_no_copy(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from suite.report.evidence.entries import entry
 from suite.report.evidence.groups import OWN_BUDGET
 from suite.report.evidence.sections import sections
-from suite.report.tables import comparisons, leaderboard
+from suite.report.tables import comparisons, leaderboard, notes
 from tests import report_records as make
 
 
@@ -103,7 +103,7 @@ def test_models_without_a_common_seed_are_not_ranked():
     made = [scored(0.9, model=m, seed=2 * i + s) for i, m in enumerate(("cornn", "lstm", "tanh")) for s in (0, 1)]
     (section,) = sections(entries(*made))
     assert section.ranked == [] and not any(group.complete for group in section.groups)
-    assert "no seed is held by half of the models: not ranked" in leaderboard.notes(section)
+    assert "no seed is held by half of the models: not ranked" in notes.notes(section)
 
 
 def test_recipes_of_one_model_are_kept_apart_and_labelled_by_what_differs():
@@ -209,7 +209,7 @@ def test_incomplete_groups_are_shown_marked_and_not_ranked():
     assert tanh.rank is None and not tanh.complete
     assert section.groups[-1] is tanh
     assert leaderboard.row(tanh, section)["seeds_text"] == "3 †"
-    assert "lacks seeds of this table (0-4)" in leaderboard.notes(section)
+    assert "lacks seeds of this table (0-4)" in notes.notes(section)
 
 
 def test_extra_seeds_of_one_model_do_not_make_the_others_incomplete():
@@ -255,8 +255,8 @@ def test_a_seed_that_exactly_half_of_the_models_hold_counts():
 
 def test_one_model_alone_has_no_rank_and_says_so():
     section = grid_of({"cornn": [0.9, 0.8]})
-    assert section.ranked == [] and "One model alone has no rank." in leaderboard.notes(section)
-    assert "alone" not in leaderboard.notes(grid_of({"cornn": [0.9, 0.8], "lstm": [0.7, 0.6]}))
+    assert section.ranked == [] and "One model alone has no rank." in notes.notes(section)
+    assert "alone" not in notes.notes(grid_of({"cornn": [0.9, 0.8], "lstm": [0.7, 0.6]}))
 
 
 def test_pairs_without_two_seeds_in_common_make_no_table():
@@ -291,4 +291,4 @@ def test_unequal_sizes_are_said():
     sizes = (("cornn", 64), ("lstm", 256))
     made = [make.record(make.run(model, seed=s, recipe={"hidden_size": h})) for model, h in sizes for s in (0, 1)]
     (section,) = sections(entries(*made))
-    assert "Sizes are not matched" in leaderboard.notes(section)
+    assert "Sizes are not matched" in notes.notes(section)

@@ -23,6 +23,8 @@ EPILOG = """examples:
   python -m suite.report
   python -m suite.report --results-dir build/quick --reports-dir build/quick/reports --format md,csv
   python -m suite.report --readme README.md
+  python -m suite.report --models my.pkg:MyRNN,lstm --tasks har2 --reports-dir mine
+  python -m suite.report --against my.pkg:MyRNN --reports-dir mine
 
 exit codes: 0 rendered (a record that cannot be used is named on stderr and left out);
 2 usage, or not one record to render; 5 the reports cannot be written; 130 interrupted
@@ -43,6 +45,13 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="also put the summary of all results into this Markdown file, between its two marks",
+    )
+    p.add_argument("--models", default="", metavar="A,B", help="only records of these models (default: all)")
+    p.add_argument("--tasks", default="", metavar="A,B", help="only records of these tasks (default: all)")
+    p.add_argument(
+        "--against",
+        metavar="MODEL",
+        help="compare each model with this one alone: fewer pairs to correct for, so fewer seeds tell them apart",
     )
     p.add_argument("--json", action="store_true", help="print one JSON object in place of the paths")
     cli.add_folders(p, reports=True)
@@ -72,10 +81,14 @@ def report(args: argparse.Namespace) -> int:
     from suite.report.quiet import quiet_matplotlib
 
     quiet_matplotlib()
-    from suite.report.render import render
+    from suite.report.render import Choice, render
     from suite.report.site.readme import insert
 
-    made = render(args.results_dir, args.reports_dir, formats=chosen, warn=_warn)
+    models, tasks = (
+        cli.names(text, option) if text else () for text, option in ((args.models, "--models"), (args.tasks, "--tasks"))
+    )
+    choice = Choice(models, tasks, args.against)
+    made = render(args.results_dir, args.reports_dir, formats=chosen, warn=_warn, choice=choice)
     if made is None:
         raise UsageError(f"no records to render under {args.results_dir / 'records'}: make some with {_EXAMPLE}")
     if args.readme:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Container, Mapping
+from pathlib import Path
 from typing import Any
 
 from suite.report import wording
-from suite.runs import is_set
+from suite.runs import Run, is_set
+from suite.store import Store
 
 
 def _value(value: Any) -> str:
@@ -19,7 +21,8 @@ def repeat(record: Mapping[str, Any], *, fixed: Container[str] = ()) -> str:
     """The ``python -m suite.run`` line that runs this record's run again.
 
     The task's options are named one by one, whatever their defaults are. Of the recipe and the budget only what was
-    set by hand is named, because the rest comes from the recipe of the same track and preset.
+    set by hand is named, because the rest comes from the recipe of the same track and preset; a run of track tuned,
+    whose recipe is in no package, is repeated by its record.
 
     Args:
         record: a valid record (its ``curve`` and ``profiles`` are not read).
@@ -29,6 +32,10 @@ def repeat(record: Mapping[str, Any], *, fixed: Container[str] = ()) -> str:
         One line, quoted for a POSIX shell.
     """
     run, sources = record["run"], record["sources"]
+    if run["track"] == "tuned":  # of a recipe file that was given: the record alone has its values
+        return shlex.join(
+            ["python", "-m", "suite.run", "--replay", str(Store(Path("results")).path(Run.from_identity(run)))]
+        )
     words = ["python", "-m", "suite.run", "--models", run["model"], "--tasks", run["task"]]
     words += ["--seeds", str(run["seed"])]
     if record["where"]["preset"]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from suite.errors import UsageError, unknown
 from suite.report import content, style, wording
 from suite.report.evidence import inputs, published
 from suite.report.evidence.entries import Entry, read, read_failures
@@ -54,8 +55,58 @@ class Rendered:
     digest: str
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which records a rendering is of.
+
+    Attributes:
+        models: names; empty: all.
+        tasks: names; empty: all.
+        against: the model that all others are compared with; None: every model with every other.
+    """
+
+    models: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    against: str | None = None
+
+    def of(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The chosen ones."""
+        return [
+            entry
+            for entry in entries
+            if (not self.models or entry.run.model in self.models) and (not self.tasks or entry.run.task in self.tasks)
+        ]
+
+    def check(self, entries: Sequence[Entry]) -> None:
+        """Refuse a name that no record has.
+
+        Raises:
+            UsageError: with the names that there are.
+        """
+        models, tasks = {entry.run.model for entry in entries}, {entry.run.task for entry in entries}
+        for option, names, known in (("models", self.models, models), ("tasks", self.tasks, tasks)):
+            for name in names:
+                if name not in known:
+                    raise UsageError(f"--{option}: {unknown(f'{option[:-1]} among the records', name, known)}")
+        chosen = {entry.run.model for entry in self.of(entries)}
+        if self.against is not None and self.against not in chosen:
+            raise UsageError(f"--against: {unknown('model among the chosen records', self.against, chosen)}")
+
+    @property
+    def words(self) -> str:
+        """For the footer."""
+        parts = [f"only {', '.join(names)}" for names in (self.models, self.tasks) if names]
+        parts += [f"every model compared with {self.against} alone"] if self.against else []
+        return f" Of the records {'; '.join(parts)}." if parts else ""
+
+
 def render(
-    results_dir: Path, reports_dir: Path, *, formats: Sequence[str] = FORMATS, warn: Callable[[str], object]
+    results_dir: Path,
+    reports_dir: Path,
+    *,
+    formats: Sequence[str] = FORMATS,
+    warn: Callable[[str], object],
+    choice: Choice = Choice(),
 ) -> Rendered | None:
     """Render the whole site.
 
@@ -64,12 +115,14 @@ def render(
         reports_dir: where the site goes.
         formats: files that each table is written in.
         warn: called with one line for each file that is left out.
+        choice: of which records.
 
     Returns:
         What was written, or None where there is no valid record.
 
     Raises:
         suite.errors.CannotWrite: a file cannot be written.
+        UsageError: a chosen name that no record has.
     """
     lost: list[str] = []
 
@@ -81,6 +134,10 @@ def render(
     failures = read_failures(results_dir, warn=tell)
     if not entries:
         return None
+    choice.check(entries)
+    entries, failures = choice.of(entries), choice.of(failures)
+    if not entries:
+        return None
     site = Site(reports_dir, style.looks(entry.run.model for entry in entries), formats)
     measurements = Measurements(
         speed=inputs.read(results_dir / "speed", inputs.speed, tell),
@@ -88,10 +145,10 @@ def render(
         asv="asv/index.html" if (reports_dir / "asv" / "index.html").is_file() else None,
     )
     site.menu = [{"title": title, "path": path} for title, path in MENU]
-    site.stand = stand(entries)
+    site.stand = stand(entries) + choice.words
     site.findings = inputs.findings(results_dir / "findings", tell)
     with style.drawing():
-        views = [view(section, site) for section in sections(entries, failures)]
+        views = [view(section, site) for section in sections(entries, failures, against=choice.against)]
         _pages(site, views, measurements)
     site.assets()
     site.finish()

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from models.scan.engines import NAMES
-from suite.errors import CANNOT_WRITE, DataMissing, SuiteError, UsageError
-from suite.names import resolve, unknown
+from suite.errors import CANNOT_WRITE, DataMissing, SuiteError, UsageError, unknown
+from suite.names import resolve
 from suite.plan import Planned
 from suite.runs import Run
 from suite.store import Store

@@ -156,6 +156,7 @@ class Section:
         seeds: the seeds that a complete group has.
         name: short name with the data variant.
         mark: what tells its slug from an equal one of another section, else nothing.
+        against: the model that every compared pair has to hold, or None for all pairs.
     """
 
     variant: Variant
@@ -166,6 +167,7 @@ class Section:
     seeds: set[int] = field(default_factory=set)
     name: str = ""
     mark: str = ""
+    against: str | None = None
 
     @property
     def slug(self) -> str:
@@ -213,8 +215,15 @@ class Section:
 
     @cached_property
     def pairs(self) -> list[Paired]:
-        """Every pair of the groups that stand for their models, on their shared seeds."""
-        return compare({one.label: one.scores for one in self.primaries}, higher_is_better=self.higher_is_better)
+        """Every pair of the groups that stand for their models (with ``against``, its own), on their shared seeds."""
+        labels = {one.run.model: one.label for one in self.primaries}
+        if self.against is not None and self.against not in labels:
+            return []
+        return compare(
+            {one.label: one.scores for one in self.primaries},
+            higher_is_better=self.higher_is_better,
+            against=None if self.against is None else labels[self.against],
+        )
 
     @property
     def primaries(self) -> list[Group]:

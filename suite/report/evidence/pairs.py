@@ -49,18 +49,23 @@ def _worst(score: float | None, higher_is_better: bool) -> float:
     return score if score is not None else (-np.inf if higher_is_better else np.inf)
 
 
-def compare(groups: Mapping[str, Scores], *, higher_is_better: bool) -> list[Paired]:
-    """Every pair of models on their shared seeds, with Holm's correction over all pairs of the table.
+def compare(groups: Mapping[str, Scores], *, higher_is_better: bool, against: str | None = None) -> list[Paired]:
+    """Every pair of models on their shared seeds, with Holm's correction over all of them.
 
     Args:
         groups: label -> {seed: score, or None for a diverged run}.
         higher_is_better: the metric's direction.
+        against: a label that stands in every pair, first: the question was of this model alone, so that there are
+            fewer pairs to correct for. None: all pairs.
 
     Returns:
         One ``Paired`` for each pair in the order of ``groups``.
     """
     labels = list(groups)
-    couples = [(a, b) for i, a in enumerate(labels) for b in labels[i + 1 :]]
+    if against is None:
+        couples = [(a, b) for i, a in enumerate(labels) for b in labels[i + 1 :]]
+    else:
+        couples = [(against, other) for other in labels if other != against]
     differences = {couple: _differences(groups[couple[0]], groups[couple[1]]) for couple in couples}
     raw = [sign_flip_p(values.tolist()) if values.size else 1.0 for values in differences.values()]
     adjusted = holm(raw)

@@ -39,8 +39,8 @@ def _group_of(entry: Entry) -> tuple[str, str | None]:
     return entry.run.group, None if entry.run.budget.max_seconds is None else entry.machine
 
 
-def sections(entries: Sequence[Entry], failures: Sequence[Entry] = ()) -> list[Section]:
-    """All records as sections of groups, named, ranked and in a fixed order."""
+def sections(entries: Sequence[Entry], failures: Sequence[Entry] = (), *, against: str | None = None) -> list[Section]:
+    """All records as sections of groups, named, ranked and in a fixed order; pairs only with ``against``, if given."""
     held: dict[tuple[str, str | None], list[Entry]] = {}
     for entry in entries:
         held.setdefault(_group_of(entry), []).append(entry)
@@ -53,7 +53,7 @@ def sections(entries: Sequence[Entry], failures: Sequence[Entry] = ()) -> list[S
         group.failed = sorted(lost.get(key, set()) - group.seeds)
         place = (Variant.of(group.run), group.run.track, budget_class(group.entries), key[1])
         tables.setdefault(place, []).append(group)
-    found = [Section(*key, groups=groups) for key, groups in tables.items()]
+    found = [Section(*key, groups=groups, against=against) for key, groups in tables.items()]
     names = variant_names([section.variant for section in found])
     slugs: set[str] = set()
     for section in sorted(found, key=lambda section: section.variant.options):

@@ -30,16 +30,17 @@ def standing(model: str, views: Sequence[View]) -> Table | None:
         Column("track", "track", left=True),
         Column("label", "recipe", left=True, wrap=True),
         Column("rank", "rank", "rank_text"),
-        Column("mean", "score", "score_text", note="Accuracy in percent, or MSE."),
-        Column("low", "95 % interval", "interval_text"),
-        Column("finished", "seeds", "seeds_text"),
-        Column("epochs", "epochs"),
+        Column("mean", "score", "score_text", more=("metric",), note="Accuracy in percent, or MSE."),
+        Column("low", "95 % interval", "interval_text", more=("high",)),
+        Column("finished", "seeds", "seeds_text", more=("diverged", "failed")),
+        Column("epochs", "epochs", "length_text", left=True),
         Column("hidden_size", "H"),
         Column("parameters", "parameters", "parameters_text"),
         Column("train_seconds", "training", "train_text"),
     ]
     for row in rows:
-        row["score_text"] = row["mean_text"] + (" %" if row["metric"] == "accuracy" and row["mean"] is not None else "")
+        unit = "%" if row["metric"] == "accuracy" else wording.metric_unit(row["metric"])
+        row["score_text"] = row["mean_text"] + (f" {unit}" if row["mean"] is not None else "")
     return Table(f"model-{wording.slug(model)}", f"{wording.model_title(model)}: results", columns, rows)
 
 
@@ -88,6 +89,8 @@ def records_table(group: Group, section: Section) -> Table:
             Column("command", "command to repeat it", left=True, code=True, wide=True),
         ],
         rows=[_record_row(entry, section, fixed) for entry in group.entries],
+        note="The commands take what was not set by hand from the recipes packaged today; where others were in force"
+        " (--recipes), python -m suite.run --replay RECORD does what the record says.",
     )
 
 

@@ -140,7 +140,7 @@ def _table(track: str, kind: str, sections: Sequence[Section], models: Sequence[
             Column(
                 "iqm", "interquartile mean", "iqm_text", note="Of normalised scores: 0 a constant guess, 1 perfect."
             ),
-            Column("low", "95 % interval", "interval_text", note="Bootstrap over seeds within tasks."),
+            Column("low", "95 % interval", "interval_text", more=("high",), note="Bootstrap over seeds within tasks."),
             Column("mean_rank", "mean rank", "rank_text"),
         ],
         rows=rows,

@@ -17,7 +17,7 @@ from suite.report.tables.table import Column, Table
 def pairs_table(section: Section) -> Table | None:
     """Paired comparisons of a section, or None where no two models have finished two seeds in common."""
     found = section.pairs
-    if all(pair.pairs < 2 for pair in found):
+    if all(pair.pairs < 2 for pair in found):  # or no pair at all
         return None
     metric = section.metric
     rows = [
@@ -50,8 +50,14 @@ def pairs_table(section: Section) -> Table | None:
             Column("b", "B", left=True, wrap=True),
             Column("pairs", "pairs", note="Shared seeds that both finished."),
             Column("difference", f"A − B ({unit})", "difference_text", note="Mean paired difference."),
-            Column("low", "95 % interval", "interval_text", note="Of the mean paired difference."),
-            Column("wins", "A better on", "wins_text", note="Of the shared seeds; on a seed both have the same data."),
+            Column("low", "95 % interval", "interval_text", more=("high",), note="Of the mean paired difference."),
+            Column(
+                "wins",
+                "A better on",
+                "wins_text",
+                more=("shared",),
+                note="Of the shared seeds; on a seed both have the same data.",
+            ),
             Column("improvement", "P(A better)", "improvement_text", note="Over all pairs of runs on shared seeds."),
             Column("p", "p (Holm)", "p_text", note="Sign-flip test, corrected over this table; only where n allows."),
             Column("verdict", "verdict", left=True, wrap=True),
@@ -73,7 +79,7 @@ _PUBLISHED = (
     Column("label", "model", left=True, head=True, chip=True, link="page", wrap=True),
     Column("hidden_size", "H"),
     Column("ours", "ours", "ours_text", note="Test metric under the selection that the source used."),
-    Column("low", "95 % interval", "interval_text", note="Of our mean, under that selection."),
+    Column("low", "95 % interval", "interval_text", more=("high",), note="Of our mean, under that selection."),
     Column("finished", "seeds"),
     Column("published", "published", "published_text"),
     Column("published_hidden", "H there", "published_hidden_text"),
@@ -115,6 +121,7 @@ def _published_row(comparison: beside.Comparison, section: Section) -> dict[str,
         "ours": comparison.ours,
         "ours_text": wording.metric(comparison.ours, metric),
         "low": spread.low,
+        "high": spread.high,
         "interval_text": interval_text(spread.low, spread.high, metric),
         "finished": len(group.done),
         "published": figure.value,

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from suite.report import wording
-from suite.report.evidence.groups import OWN_BUDGET, Group, Section
-from suite.report.evidence.pairs import told_apart
+from suite.report.evidence.groups import Group, Section
 from suite.report.evidence.sections import penalised_mean
 from suite.report.tables import beside
+from suite.report.tables.notes import INCOMPLETE, notes
 from suite.report.tables.table import Column, Table
 
 _KINDS = {
@@ -22,8 +22,6 @@ _KINDS = {
     "default": "untuned",
     "set": "set by hand",
 }
-INCOMPLETE = "†"
-SHARED = "* The machine was shared with other runs, seeds or work: times are upper bounds."
 
 
 def recipe_kind(group: Group) -> str:
@@ -68,6 +66,7 @@ def row(group: Group, section: Section) -> dict[str, Any]:
         "variant": section.name,
         "track": section.track,
         "budget": section.budget,
+        "length_text": section.length.removesuffix(" epochs") if " of " in section.length else str(run.budget.epochs),
         "rank": group.rank,
         "model": run.model,
         "page": f"models/{wording.slug(run.model)}.html",
@@ -132,8 +131,21 @@ def columns(metric: str) -> list[Column]:
         Column("label", "model", left=True, head=True, chip=True, link="page", wrap=True),
         Column("mean", unit, "mean_text", note="Test metric at the best validation epoch, mean over finished runs."),
         Column("sd", "sd", "sd_text", note="Standard deviation over finished runs (n - 1)."),
-        Column("low", "95 % interval", "interval_text", note="Of the mean: Student's t below ten seeds, BCa from ten."),
-        Column("finished", "seeds", "seeds_text", note="Finished runs; beside them diverged, failed ones.", wrap=True),
+        Column(
+            "low",
+            "95 % interval",
+            "interval_text",
+            more=("high",),
+            note="Of the mean: Student's t below ten seeds, BCa from ten.",
+        ),
+        Column(
+            "finished",
+            "seeds",
+            "seeds_text",
+            more=("diverged", "failed"),
+            wrap=True,
+            note="Finished runs; beside them diverged, failed ones.",
+        ),
         Column("best", "best run", "best_text", note="The best single run: never the headline."),
         Column("recipe", "recipe", left=True, wrap=True, note="Where the learning rate comes from: see Methods."),
         Column("hidden_size", "H", note="Hidden units."),
@@ -169,50 +181,6 @@ def heading(section: Section) -> str:
     """Variant, track and budget in one line."""
     words = f"{section.name}, track {section.track}, {section.length}"
     return words if section.machine is None else f"{words}, {section.machine}"
-
-
-def notes(section: Section) -> str:
-    """Sentences under a section's table: what its marks mean and what to be careful with."""
-    found = []
-    if any(not group.complete for group in section.groups):
-        lacking = f"lacks seeds of this table ({wording.seeds(sorted(section.seeds))})"
-        found.append(
-            f"{INCOMPLETE} {lacking if section.seeds else 'no seed is held by half of the models'}: not ranked."
-        )
-    if any(len(group.seeds) == 1 for group in section.groups):
-        found.append("One seed has no interval and no rank.")
-    if len({group.run.model for group in section.groups}) == 1 and any(len(g.seeds) > 1 for g in section.groups):
-        found.append("One model alone has no rank.")
-    if len(section.ranked) > 1:
-        found.append(told_apart(section.pairs))
-    if any(group.diverged for group in section.groups):
-        guess = "" if section.chance is None else "a constant guess or, where that is worse, as "
-        found.append(
-            f"Diverged runs are left out of mean and interval; in the rank they count as {guess}the worst score here."
-        )
-    if any(not group.primary for group in section.groups):
-        found.append(
-            "Of several recipes of one model one is ranked: newest version, then most seeds, then not set by hand, then"
-            " fewest diverged, then best validation mean."
-        )
-    sizes = [float(group.entries[0].record["size"]["parameters"]) for group in section.groups]
-    if section.track != "matched-params" and sizes and max(sizes) > 1.5 * min(sizes):
-        low, high = wording.count(min(sizes)), wording.count(max(sizes))
-        found.append(f"Sizes are not matched: {low} to {high} parameters.")
-    if section.budget == OWN_BUDGET and len({group.run.budget.epochs for group in section.ranked}) > 1:
-        found.append("Epochs differ, each as its recipe says.")
-    engines = {str(entry.record["where"]["engine"]) for group in section.groups for entry in group.entries}
-    if section.machine is not None and len(engines) > 1:
-        found.append(f"Training time was limited, and engines differ: {', '.join(sorted(engines))}.")
-    if any(entry.shared for group in section.groups for entry in group.entries):
-        found.append(SHARED)
-    if any(entry.mixed for group in section.groups for entry in group.entries):
-        found.append(
-            "Some runs went on otherwise after an interruption (machine, engine, threads): their times are mixed."
-        )
-    if any(entry.record["where"]["dirty"] for group in section.groups for entry in group.entries):
-        found.append("Some runs come from a checkout with uncommitted changes.")
-    return " ".join(found)
 
 
 def table(section: Section) -> Table:

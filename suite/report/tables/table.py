@@ -30,6 +30,7 @@ class Column:
         code: whether the text is a command (pages only).
         wide: whether the text is long and breaks over lines (pages only).
         wrap: whether the text may break over lines where room is short (pages only).
+        more: keys of further raw values that the text shows: columns of their own in CSV and JSON.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Column:
     code: bool = False
     wide: bool = False
     wrap: bool = False
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ class Table:
         value = row[column.show or column.key]
         return wording.MISSING if value is None else str(value)
 
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the raw values, in order: each column's, then what it shows beside it."""
+        return [key for column in self.columns for key in (column.key, *column.more)]
+
 
 def markdown(table: Table) -> str:
     """GitHub's Markdown, headed by the title."""
@@ -88,9 +95,9 @@ def comma_separated(table: Table) -> str:
     """CSV of the raw values: full precision, fractions as fractions."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([column.key for column in table.columns])
+    writer.writerow(table.keys)
     for row in table.rows:
-        writer.writerow(["" if row[column.key] is None else row[column.key] for column in table.columns])
+        writer.writerow(["" if row[key] is None else row[key] for key in table.keys])
     return buffer.getvalue()
 
 
@@ -148,7 +155,7 @@ def as_json(table: Table) -> str:
         "title": table.title,
         "note": table.note,
         "columns": [{"key": column.key, "title": column.title} for column in table.columns],
-        "rows": [{column.key: row[column.key] for column in table.columns} for row in table.rows],
+        "rows": [{key: row[key] for key in table.keys} for row in table.rows],
     }
     return json.dumps(values, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 

@@ -10,7 +10,8 @@ from suite.report import content, wording
 from suite.report.evidence.entries import Entry
 from suite.report.evidence.groups import Group, Section
 from suite.report.evidence.statistics import describe
-from suite.report.tables.leaderboard import SHARED, heading, interval_text
+from suite.report.tables.leaderboard import heading, interval_text
+from suite.report.tables.notes import SHARED
 from suite.report.tables.table import Column, Table
 
 
@@ -120,13 +121,19 @@ def table(section: Section) -> Table | None:
         columns=[
             Column("label", "model", left=True, head=True, chip=True, link="page"),
             Column("epochs", "epochs"),
-            Column("reached", "reached", "reached_text", note="Runs that reached the target."),
+            Column("reached", "reached", "reached_text", more=("runs",), note="Runs that reached the target."),
             Column("seconds", "median time", "seconds_text", note="Training time alone."),
             Column("steps", "median steps", "steps_text"),
             Column(
                 "area", f"mean {unit} over training", "area_text", note="Area under the validation curve over steps."
             ),
-            Column("area_low", "95 % interval", "area_interval_text", note="Of that mean, over finished runs."),
+            Column(
+                "area_low",
+                "95 % interval",
+                "area_interval_text",
+                more=("area_high",),
+                note="Of that mean, over finished runs.",
+            ),
         ],
         rows=rows,
         note=note,

@@ -7,6 +7,7 @@ from typing import Any
 
 from models.classifier import SequenceModel
 from models.contract import ModelError
+from models.scan.cell import width
 from suite.errors import UsageError
 from suite.names import resolve
 from suite.recipes import TRAINER
@@ -69,9 +70,12 @@ def bare_model(run: Run, task: Task) -> SequenceModel:
 
 
 def stored_blocks(model: SequenceModel) -> int | None:
-    """Blocks of (B,H) that training stores a time step; None for a model that defines no cell."""
+    """Blocks of (B,H) that training stores a time step; None for a model that defines no cell.
+
+    A cell with ``step`` alone need not say what it saves: then all of a, as autograd keeps at least so much.
+    """
     cell = _cell(model)
-    return None if cell is None else int(cell.states + cell.saved)
+    return None if cell is None else int(cell.states + getattr(cell, "saved", width(cell)))
 
 
 def products(model: SequenceModel) -> int:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from suite import recipes
-from suite.errors import UsageError
-from suite.names import Plugin, coerce, unknown
+from suite.errors import UsageError, unknown
+from suite.names import Plugin, coerce
 
 DIGITS = 4  # significant digits of a value that is tried: a recipe is for people
 
