@@ -13,6 +13,7 @@ from models import MODELS
 from suite.benchmark.contenders import LOOP, Step
 from suite.benchmark.shapes import SHAPES
 from suite.benchmark.timing import interleaved
+from suite.work.training.tf32 import cublas
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 EVERY_MODEL = ("psmnist", "adding", "har2", "imdb", "noisy_cifar")  # coRNN alone at the others
@@ -28,6 +29,7 @@ def prepare(model, shape):
         raise NotImplementedError
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    cublas()
     return SHAPES[shape].small()
 
 
@@ -40,6 +42,7 @@ class Steps:
         self.step = Step(model, "auto", prepare(model, shape), torch.device(device))
         self.wait = torch.cuda.synchronize if device == "cuda" else lambda: None
         self.step()
+        self.step.forward_only()  # an evaluation's kernels are compiled here too: asv's quick mode warms nothing up
         self.wait()
 
     def time_forward(self, model, shape, device):

@@ -14,7 +14,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # Tests marked gpu run where this is set, and they alone: all others are about the CPU, wherever they run.
 GPU = os.environ.get("RNNBENCH_TEST_GPU") == "1"
-if not GPU:
+if GPU:
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch looks for it once, at its first product
+else:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # of the processes too that tests start
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from models import MODELS
+from models.scan.engines import EngineError
 from suite.errors import CannotWrite
 from suite.plan import Request, expand
 from suite.record import load, validate
@@ -296,14 +297,25 @@ def test_long_steps_between_two_reads_are_no_stall(tmp_path, monkeypatch):
     assert len({e.step for e in steps}) > 1
 
 
-def test_after_an_error_of_the_gpu_the_other_seeds_of_the_process_are_not_tried(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "recording", "rest"),
+    [(torch.AcceleratorError("CUDA error: an illegal memory access"), False, "not tried: the GPU failed under seed 1"),
+     (torch.AcceleratorError("CUDA error: out of memory"), False, None),
+     (EngineError("engine graph: this model cannot be recorded"), True, "not tried: a recording of a CUDA graph")],
+)  # fmt: skip
+def test_after_an_error_that_the_process_does_not_survive_its_other_seeds_are_not_tried(
+    error, recording, rest, tmp_path, monkeypatch
+):
+    from models.scan import graph
+
     planned_runs = planned(seeds=(0, 1, 2))
     runs = tuple(one.run for one in planned_runs)
     original = group.prepare
 
     def prepare(run, job, *rest):
         if run.seed == 1:
-            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+            monkeypatch.setattr(graph, "broken", recording)
+            raise error
         return original(run, job, *rest)
 
     monkeypatch.setattr(group, "prepare", prepare)
@@ -312,9 +324,9 @@ def test_after_an_error_of_the_gpu_the_other_seeds_of_the_process_are_not_tried(
     job = Job(runs, planned_runs[0].sources, Settings(), tuple(str(tmp_path / f"{i}.pt") for i in range(3)))
     run_job(job, seen.append)
     records = [event.record for event in seen if isinstance(event, Finished)]
-    assert [r["status"] for r in records] == ["done", "failed", "failed"]
-    assert "illegal memory access" in records[1]["error"]["message"]
-    assert "not tried: the GPU failed under seed 1" in records[2]["error"]["message"]
+    assert [r["status"] for r in records] == ["done", "failed", "failed" if rest else "done"]
+    assert str(error) in records[1]["error"]["message"]
+    assert rest is None or rest in records[2]["error"]["message"]
 
 
 def test_a_gpu_that_does_not_answer_leaves_its_name_out(monkeypatch, tmp_path):

@@ -9,7 +9,7 @@ memory of one forward and backward: sequences of ever new lengths are not for it
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -56,6 +56,13 @@ class Recording:
         self.profile = None if profile is None else torch.zeros_like(profile)
         self.live: tuple[Tensor, ...] = ()
         self.cotangents: list[Tensor] = []
+        self.device = next(t for t in self.inputs if t is not None).device
+        before = self.random_state()
+        self.make()
+        self.set_random_state(before)  # what recording draws belongs to no step
+
+    def make(self) -> None:
+        """Warm up and record."""
         self.warm_up()
         self.outputs, self.replay_forward = self.record(self.run_forward)
         self.grads: tuple[Tensor | None, ...] = ()
@@ -99,13 +106,11 @@ class Recording:
 
     def random_state(self) -> Tensor:
         """Of the generator that a replay draws from."""
-        device = self.outputs[0].device
-        return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+        return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else torch.get_rng_state()
 
     def set_random_state(self, state: Tensor) -> None:
         """Put the generator back to ``state``."""
-        device = self.outputs[0].device
-        torch.cuda.set_rng_state(state, device) if device.type == "cuda" else torch.set_rng_state(state)
+        torch.cuda.set_rng_state(state, self.device) if self.device.type == "cuda" else torch.set_rng_state(state)
 
     def forward(self, tensors: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
         """The outputs for these arguments: static tensors, good until the next call."""
@@ -163,6 +168,9 @@ class _Replay(torch.autograd.Function):
 
 
 _recordings: OrderedDict[Hashable, Recording] = OrderedDict()
+broken = (
+    False  # a recording failed: before torch 2.12 the allocator then still counts it as under way (pytorch #180395)
+)
 
 
 def clear() -> None:
@@ -178,7 +186,7 @@ def _facts(tensor: Tensor | None, tracked: bool) -> Hashable:
 
 def call(
     key: Hashable, body: Body, tensors: Sequence[Tensor | None], *, profile: Tensor | None = None,
-    recording: type[Recording] = Recording,
+    buffers: Iterable[Tensor] = (), recording: type[Recording] = Recording,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """``body(*tensors, profile=profile)`` by the recording of this key and these shapes, made where there is none.
 
@@ -187,6 +195,7 @@ def call(
         body: returns a tuple of tensors; all its tensors come in as arguments.
         tensors: all of one device.
         profile: buffer that the backward fills, or None.
+        buffers: what the body changes in place: recording it is no step, and leaves them as they are.
         recording: what records.
 
     Raises:
@@ -202,7 +211,10 @@ def call(
     with torch.cuda.device_of(next(t for t in tensors if t is not None)):
         if full not in _recordings:
             examples = [t if t is None or tracked else t.detach() for t in tensors]
+            held = [(buffer, buffer.clone()) for buffer in buffers]
             _recordings[full] = _recorded(recording, body, examples, profile)
+            for buffer, before in held:
+                buffer.copy_(before)
             while len(_recordings) > KEPT:
                 _recordings.popitem(last=False)
         _recordings.move_to_end(full)
@@ -219,6 +231,10 @@ def _recorded(
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
+        if "out of memory" in str(error):  # of the driver: not torch's own class
+            raise
+        global broken
+        broken = broken or (torch.__version__ < "2.12" and any(t is not None and t.is_cuda for t in tensors))
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EngineError(f"engine graph: this model cannot be recorded as a CUDA graph: {line}") from error
 
@@ -250,4 +266,4 @@ def run_module(module: nn.Module, x: Tensor, *, profile: Tensor | None = None) -
         named = dict(zip(names, parameters, strict=True))
         return torch.func.functional_call(module, named, (given,), {"profile": profile})
 
-    return call(("module", module, module.training), forward, (x, *values), profile=profile)
+    return call(("module", module, module.training), forward, (x, *values), profile=profile, buffers=module.buffers())

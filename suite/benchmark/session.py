@@ -18,7 +18,7 @@ from suite.benchmark.shapes import Shape
 from suite.benchmark.table import Row
 from suite.benchmark.timing import Timing, interleaved
 from suite.work.training.peak import ran_out
-from suite.work.training.tf32 import allow_in_cudnn
+from suite.work.training.tf32 import allow_in_cudnn, cublas
 
 GEMM = "gemm"
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -62,7 +62,7 @@ def measure(wanted: Wanted, say: Callable[[str], object], wrong: list[str] | Non
             or because the device's memory does not hold it.
     """
     before, flush = torch.get_num_threads(), wanted.device.type == "cpu"
-    rounded = allow_in_cudnn(False)
+    rounded, products = allow_in_cudnn(False), cublas()
     torch.set_flush_denormal(True)  # vanishing gradients are subnormal, and cost 4 to 12 times more
     told = _Told(say, [] if wrong is None else wrong)
     try:
@@ -74,6 +74,7 @@ def measure(wanted: Wanted, say: Callable[[str], object], wrong: list[str] | Non
     finally:
         torch.set_num_threads(before)
         allow_in_cudnn(rounded)
+        cublas(products)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from suite.errors import words
 from suite.work.job import Settings
 
 _DRIVERS = tuple(map(Path, ("/sys/module/nvidia/version", "/proc/driver/nvidia/version", "/sys/module/amdgpu/version")))
@@ -66,7 +67,15 @@ def libraries() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
-    return found | ({"cudnn": str(torch.backends.cudnn.version())} if gpu else {})
+    return found | ({"cudnn": _cudnn()} if gpu else {})
+
+
+def _cudnn() -> str:
+    """Version of cuDNN, or why torch cannot use the one that the system found."""
+    try:
+        return str(torch.backends.cudnn.version())
+    except RuntimeError as error:
+        return words(error)
 
 
 def capability() -> str:

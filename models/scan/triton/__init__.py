@@ -36,7 +36,20 @@ def unavailable(device_type: str) -> str | None:
         return f"it runs on cuda, not on {device_type}"
     if not torch.cuda.is_available():
         return "no GPU: torch sees no CUDA device or driver"
-    return _too_old(max(torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())))
+    old = _too_old(max(torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())))
+    return old or _cannot_launch()
+
+
+def _cannot_launch() -> str | None:
+    """Why Triton cannot start a kernel: before the first it builds a module, with a C compiler and Python.h."""
+    try:
+        from triton.runtime import driver
+
+        driver.active.utils  # noqa: B018 - it is built when it is looked at
+    except Exception as error:  # no compiler, no headers, no libcuda: each has an error of its own
+        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"Triton cannot start kernels here ({words[:200]}): it needs a C compiler, Python.h and libcuda"
+    return None
 
 
 def _too_old(capability: tuple[int, int]) -> str | None:

@@ -26,7 +26,7 @@ from suite.work.training import peak
 from suite.work.training.measure import to_device
 from suite.work.training.records import Prepared, failure, record_of
 from suite.work.training.side_by_side import CannotStack, SideBySide
-from suite.work.training.tf32 import allow_in_cudnn
+from suite.work.training.tf32 import allow_in_cudnn, cublas
 from suite.work.training.train import StopRequested, Trainer
 from suite.work.weights import packed
 
@@ -54,7 +54,7 @@ def run_job(job: Job, report: Callable[[Event], None], should_stop: Callable[[],
     left = {run.id for run in job.runs}
     if len(left) > 1:
         left = _train_together(job, report, should_stop)
-    broken = ""
+    broken = _unfit()
     for run, path in zip(job.runs, job.checkpoints, strict=True):
         if run.id not in left:
             continue
@@ -76,8 +76,9 @@ def run_job(job: Job, report: Callable[[Event], None], should_stop: Callable[[],
             report(Stopped(run.id))
         except (Exception, SystemExit) as error:  # whatever a plug-in raises becomes the run's own record
             report(Finished(failure(run, alone, error, started)))
-            if isinstance(error, torch.AcceleratorError):  # from then on every call of this process fails alike
+            if isinstance(error, torch.AcceleratorError) and not peak.ran_out(error):  # every later call fails alike
                 broken = f"not tried: the GPU failed under seed {run.seed} in this process; repeat with --rerun failed"
+            broken = broken or _unfit()
 
 
 def _train_together(job: Job, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> set[str]:
@@ -155,6 +156,7 @@ def _prepare_device(device: torch.device, run: Run) -> None:
         if device.index is not None:
             torch.cuda.set_device(device)
         allow_in_cudnn(run.precision not in ("float32", "float64"))
+        cublas()
     peak.reset(device)
 
 
@@ -220,6 +222,16 @@ def _forget() -> None:
     graph = sys.modules.get("models.scan.graph")
     if graph is not None:
         graph.clear()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # Triton's kernels and other processes take their memory from the driver
+
+
+def _unfit() -> str:
+    """Why this process can train nothing more, or nothing: a recording that failed."""
+    graph = sys.modules.get("models.scan.graph")
+    if graph is None or not graph.broken:
+        return ""
+    return "not tried: a recording of a CUDA graph failed in this process before; repeat with --rerun failed"
 
 
 def _resumed(make: Callable[[], Trainer], path: Path, run: Run) -> tuple[Trainer, dict[str, Any] | None]:
