@@ -7,7 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.contract import Recurrence
+from models.contract import ModelError, Recurrence
+
+
+def _check(recurrence: Recurrence, x: Tensor, h: Tensor, final: Tensor) -> None:
+    """What a recurrence gave for x (T,B,I): read out by shape alone, a wrong one would be trained without a word."""
+    T, B, H = *x.shape[:2], recurrence.hidden_size
+    for name, wanted, shape, got in (
+        ("h", "(T,B,H)", (T, B, H), h),
+        ("final state", "(B,N*H)", (B, recurrence.states * H), final),
+    ):
+        if not isinstance(got, Tensor) or tuple(got.shape) != shape:
+            words = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
+            raise ModelError(f"{type(recurrence).__name__}.forward: {name}: wanted {wanted} = {shape}, got {words}")
 
 
 class SequenceModel(nn.Module):
@@ -45,6 +57,7 @@ class SequenceModel(nn.Module):
         if self.embedding is not None:
             x = self.embedding(x)
         h, final = self.recurrence.run(x, profile=profile)
+        _check(self.recurrence, x, h, final)
         if lengths is None:
             # `final`, not h[-1], whose backward would build a dense (T,B,H)
             last = final[..., : self.recurrence.hidden_size]

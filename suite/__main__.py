@@ -13,6 +13,7 @@ COMMANDS = {
     "list": "models, tasks, engines, recipes, records",
     "data": "fetch, import and verify data sets",
     "merge": "bring results of other machines together",
+    "check": "whether a model or task of one's own keeps the contract",
     "report": "tables, plots and pages from records",
     "speed": "measure engines against the plain loop",
     "tune": "search hyperparameters on validation data",

@@ -21,6 +21,7 @@ __all__ = ["SPLITS", "Batch", "DataError", "Spec", "Split", "Task", "TaskError"]
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+METRICS = ("accuracy", "mse")
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,22 @@ class Spec:
     chance: float | None = None
     padding_index: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what the suite could not show or build: TaskError."""
+        if self.metric not in METRICS:
+            raise TaskError(f"spec.metric: wanted one of {', '.join(METRICS)}, got {self.metric!r}")
+        for name in ("input_size", "output_size", "length"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise TaskError(f"spec.{name}: wanted a whole number from 1 on, got {value!r}")
+
 
 class Batch(NamedTuple):
     """One batch, batch-first.
 
     Attributes:
         x: float32 (B,T,I), or int64 tokens (B,T) when the spec has a vocabulary.
-        y: int64 (B,) classes, or float32 (B,O).
+        y: what the task's loss and score read, B first: int64 (B,) classes, float32 (B,O), or a shape of its own.
         lengths: int64 (B,), read out the last valid step; None: the last step.
     """
 

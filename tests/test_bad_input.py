@@ -199,7 +199,7 @@ def test_a_plugin_that_raises_fails_alone_and_the_rest_is_recorded(tmp_path, cap
     words = ["--models", f"tests.plugins.broken:Raises,{MODEL}", "--tasks", f"{TASK},{FAULT}:BadFacts", "--epochs", "1"]
     assert main([*words, "--executor", "inline", "--results-dir", str(tmp_path)]) == 1
     out = capsys.readouterr()
-    assert "FAILED: no luck" in out.err and "Traceback" not in out.err
+    assert "FAILED: RuntimeError: no luck (broken.py:" in out.err and "Traceback" not in out.err
     store = Store(tmp_path)
     assert len(list(store.paths())) == 1 and len(list(store.failure_paths())) == 3
     assert all(f"failed: {path}" in out.err for path in store.failure_paths())

@@ -140,7 +140,7 @@ def test_no_file_grows_into_a_centre(path):
     assert lines <= (400 if "triton" in path.parts else 320)
 
 
-COMMANDS = ("run", "list", "data", "merge", "report", "speed", "tune", "theory")
+COMMANDS = ("run", "list", "check", "data", "merge", "report", "speed", "tune", "theory")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -53,7 +53,7 @@ def test_memory_of_the_driver_that_ran_out_is_no_model_that_cannot_be_recorded()
     def body(given, *, profile):
         raise RuntimeError("CUDA error: out of memory")
 
-    with pytest.raises(RuntimeError, match="^CUDA error: out of memory"):
+    with pytest.raises(RuntimeError, match=r"^CUDA error: out of memory"):
         graph.call("full", body, (torch.ones(3),), recording=Again)
 
 

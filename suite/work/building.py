@@ -14,7 +14,7 @@ from suite.errors import SuiteError
 from suite.names import resolve
 from suite.recipes import TRAINER
 from suite.runs import Run, seed_for
-from tasks.contract import Spec, Task
+from tasks.contract import SPLITS, Spec, Task
 
 
 @contextmanager
@@ -53,7 +53,10 @@ def model_for(run: Run, spec: Spec, embedding: Callable[[], Tensor | None], *, e
 
 
 def check_sizes(run: Run, task: Task) -> None:
-    """Raise SuiteError for a batch larger than the training data."""
+    """Raise SuiteError for a split without examples, and for a batch larger than the training data."""
+    for split in SPLITS:
+        if task.sizes[split] < 1:
+            raise SuiteError(f"{run.task}: wanted at least one example of {split}, got {task.sizes[split]}")
     batch, size = run.recipe["batch_size"], task.sizes["train"]
     if batch > size:
         raise SuiteError(f"{run.task}: wanted batch_size <= {size} (training examples), got {batch}")

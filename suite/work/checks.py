@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from models.scan.engines import NAMES
 from suite.errors import CANNOT_WRITE, DataMissing, SuiteError, UsageError, unknown
-from suite.names import resolve
+from suite.names import Plugin, resolve
 from suite.plan import Planned
 from suite.runs import Run
 from suite.store import Store
@@ -59,13 +60,18 @@ def fetch(runs: Sequence[Run], data_dir: Path | None) -> None:
     Raises:
         DataMissing: it cannot be fetched, or it is damaged.
     """
+    fetch_for([(resolve("task", run.task), run.task_options) for run in runs], data_dir)
+
+
+def fetch_for(tasks: Iterable[tuple[Plugin, Mapping[str, Any]]], data_dir: Path | None) -> None:
+    """As ``fetch``, of tasks with all their options."""
     from tasks import sources
     from tasks.contract import DataError
 
     needed: dict[str, None] = {}
     try:
-        for run in runs:
-            needed |= dict.fromkeys(resolve("task", run.task).cls.requires(**run.task_options))
+        for plugin, options in tasks:
+            needed |= dict.fromkeys(plugin.cls.requires(**options))
         for name in needed:
             sources.ensure(name, data_dir, log=tell)
         sources.check(needed, data_dir)

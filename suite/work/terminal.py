@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,10 @@ from typing import Any, TextIO
 from suite.cli import score, short
 from suite.plan import Planned
 from suite.work.job import Progress
+
+# Errors whose message says all: wanted, got and what to do.
+_OWN = ("SuiteError", "UsageError", "DataMissing", "CannotWrite", "DataError", "TaskError", "ModelError", "EngineError",
+        "ScanError", "WorkerDied", "OutOfMemoryError")  # fmt: skip
 
 
 class _Life:
@@ -47,6 +52,17 @@ class _Life:
             return None
         passed, done = time.monotonic() - self.first[0], self.share() - self.first[1]
         return passed * (1 - self.share()) / done if done > 1e-4 and passed > 1 else None
+
+
+def _failure(error: Mapping[str, Any]) -> str:
+    """An error in a line: its own words; of one that is not the suite's own, type and place too."""
+    first = next((line.strip() for line in error["message"].splitlines() if line.strip()), "")[:200]
+    if error["type"] in _OWN:
+        return first
+    places = re.findall(r'File "([^"]+)", line (\d+), in', error["traceback"])
+    own = [place for place in places if f"{os.sep}site-packages{os.sep}" not in place[0]] or places
+    where = f" ({own[-1][0].rpartition(os.sep)[2]}:{own[-1][1]})" if own else ""
+    return f"{error['type']}: {first}{where}" if first != error["type"] else f"{first}{where}"
 
 
 class Terminal:
@@ -100,7 +116,11 @@ class Terminal:
         self.finished += 1
         metrics, status = record["metrics"], record["status"]
         if status == "failed":
-            words = f"FAILED: {record['error']['message'].splitlines()[0][:200]}"
+            words = f"FAILED: {_failure(record['error'])}"
+        elif status == "diverged":
+            epoch, steps = len(record["curve"]), record["curve"][-1]["steps"] if record["curve"] else 0
+            words = f"diverged in epoch {epoch}, after {steps} steps: loss or gradient norm not finite"
+            words += f" (best epoch before: {metrics['best_epoch']})" if metrics["best_epoch"] else ""
         else:
             which = "valid" if self.blind else "test"
             value, best = score(metrics[which], metrics["name"]), metrics["best_epoch"]

@@ -24,6 +24,7 @@ from suite.work.telling import tell
 from suite.work.training import checkpoint as checkpoints
 from suite.work.training import peak
 from suite.work.training.measure import to_device
+from suite.work.training.obeyed import loss_of
 from suite.work.training.records import Prepared, failure, record_of
 from suite.work.training.side_by_side import CannotStack, SideBySide
 from suite.work.training.tf32 import allow_in_cudnn, cublas
@@ -209,7 +210,7 @@ def _first_step(trainer: Trainer) -> None:
     buffers = [(buffer, buffer.clone()) for buffer in trainer.model.buffers()]
     first = next(iter(trainer.task.batches("train", trainer.recipe["batch_size"], 1)))
     batch = to_device(first, trainer.device, trainer.dtype)
-    trainer.task.loss(trainer.model(batch.x, batch.lengths), batch).backward()
+    loss_of(trainer.task, trainer.model(batch.x, batch.lengths), batch).backward()
     trainer.optimizer.zero_grad(set_to_none=True)
     for buffer, before in buffers:
         buffer.copy_(before)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from models.classifier import SequenceModel
-from tasks.contract import Batch, Split, Task
+from suite.work.training.obeyed import batch_of, loss_of, scores_of
+from tasks.contract import Batch, Split, Task, TaskError
 
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
 _EVALUATION_BYTES = 2**28
@@ -24,6 +25,7 @@ def digits(value: float | None, count: int = 9) -> float | None:
 
 def to_device(batch: Batch, device: torch.device, dtype: torch.dtype = torch.float32) -> Batch:
     """The batch on the device, its real numbers in ``dtype``; no copy where nothing changes. Class numbers stay."""
+    batch = batch_of(batch)
     lengths = None if batch.lengths is None else batch.lengths.to(device, non_blocking=True)
     x, y = (t.to(device, dtype if t.is_floating_point() else t.dtype, non_blocking=True) for t in (batch.x, batch.y))
     return Batch(x, y, lengths)
@@ -55,11 +57,13 @@ def evaluate(
         for batch in task.batches(split, batch_size, 0):
             batch = to_device(batch, device, dtype)
             outputs = model(batch.x, batch.lengths)
-            score += task.score(outputs, batch).double().sum()
-            loss += task.loss(outputs, batch).double() * len(batch.y)
+            score += scores_of(task, outputs, batch).double().sum()
+            loss += loss_of(task, outputs, batch).double() * len(batch.y)
             count += len(batch.y)
             tick()
     model.train()
+    if not count:
+        raise TaskError(f"batches: wanted at least one example of {split}, got none")
     return float(score) / count, float(loss) / count
 
 

@@ -9,6 +9,7 @@ import torch
 
 from models.classifier import SequenceModel
 from suite.work.training.measure import digits, to_device
+from suite.work.training.obeyed import loss_of
 from tasks.contract import Batch, Task
 
 EXAMPLES = 64
@@ -28,7 +29,7 @@ def gradient_profile(model: SequenceModel, task: Task, batch: Batch, *, epoch: i
     for parameter, _ in held:
         parameter.grad = None
     outputs = model(batch.x, batch.lengths, profile=buffer)
-    task.loss(outputs, batch).backward()
+    loss_of(task, outputs, batch).backward()
     for parameter, gradient in held:
         parameter.grad = gradient
     norms = buffer.cpu().double()

@@ -17,6 +17,7 @@ from torch.func import functional_call, vmap
 
 from suite.work.training.lap import Lap
 from suite.work.training.measure import to_device
+from suite.work.training.obeyed import loss_of
 from suite.work.training.train import StopRequested, Trainer, lr_scale, set_rates
 from tasks.contract import Batch
 
@@ -102,7 +103,7 @@ class SideBySide:
         task, base = self.trainers[0].task, self.base
 
         def loss(tensors: dict[str, Tensor], x: Tensor, y: Tensor, lengths: Tensor | None) -> Tensor:
-            return task.loss(functional_call(base, tensors, (x, lengths)), Batch(x, y, lengths))
+            return loss_of(task, functional_call(base, tensors, (x, lengths)), Batch(x, y, lengths))
 
         dims = (0, 0, 0, None if batch.lengths is None else 0)
         tensors = {**self.stacked, **self.buffers}

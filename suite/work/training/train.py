@@ -24,6 +24,7 @@ from suite.work.telling import tell
 from suite.work.training import checkpoint as checkpoints
 from suite.work.training.lap import Lap, Times
 from suite.work.training.measure import digits, dtype_of, evaluate, evaluation_batch, quantiles, to_device
+from suite.work.training.obeyed import loss_of
 from suite.work.training.profiles import first_examples, gradient_profile
 from suite.work.training.rates import lr_scale, optimizer_for, set_rates
 from suite.work.weights import held
@@ -193,7 +194,7 @@ class Trainer:
 
     def _step(self, batch: Batch) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.task.loss(self.model(batch.x, batch.lengths), batch)
+        loss = loss_of(self.task, self.model(batch.x, batch.lengths), batch)
         loss.backward()
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)

@@ -1,0 +1,240 @@
+"""What ``suite.check`` asks of a model: shapes, causality, gradients, reloading, and every engine that runs it here."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from models.classifier import SequenceModel
+from models.contract import CellRecurrence, Recurrence
+from models.scan.engines import NAMES, EngineError
+from suite.names import Plugin
+from suite.work.building import seeded
+from suite.work.conformance.finding import Broken, Findings, Noted, asked
+
+T, B, I, H = 12, 5, 3, 8
+TIMES = 5  # an engine's error over the worst of as many float32 runs of the reference
+
+
+class _Asked:
+    """The questions about one model, small and on the CPU.
+
+    Args:
+        plugin: the model.
+        options: all of them, those that its name fixes too.
+    """
+
+    def __init__(self, plugin: Plugin, options: Mapping[str, Any]) -> None:
+        self.plugin, self.options = plugin, dict(options)
+        self.model = self.built().eval()
+        self.x = _drawn(0)
+
+    def built(self, engine: str = "auto", seed: int = 0) -> Recurrence:
+        """The model with weights of this seed."""
+        with seeded(seed):
+            made: Recurrence = self.plugin.cls(I, H, engine=engine, **self.options)
+        return made
+
+    def h(self, x: Tensor) -> Tensor:
+        """All states h, without gradients."""
+        with torch.no_grad():
+            found: Tensor = self.model(x)[0]
+        return found
+
+    def shapes(self) -> str:
+        """By the same test that every run makes."""
+        SequenceModel(self.model, 2)(self.x.transpose(0, 1))
+        names = len(self.model.block_names)
+        if names != self.model.states:
+            raise Broken(f"block_names: wanted {self.model.states} (states), got {names}")
+        return f"h (T,B,H), final state (B,{self.model.states}*H)"
+
+    def begins_with_h(self) -> str:
+        """The read-out takes block 0 of the final state."""
+        with torch.no_grad():
+            h, final = self.model(self.x)
+        if not torch.allclose(h[-1], final[:, :H], rtol=1e-5, atol=1e-6):
+            raise Broken(
+                f"block 0 of the final state is not the last h: they differ by {_far(h[-1], final[:, :H]):.2g}"
+            )
+        return "block 0 of it is the last h"
+
+    def repeats(self) -> str:
+        """No randomness in evaluation, and no memory of the batch before."""
+        first = self.h(self.x)
+        self.h(_drawn(1))
+        if not torch.equal(first, self.h(self.x)):
+            raise Broken("the same input gives another h the second time: random numbers, or a state that is kept")
+        return "the same input gives the same h again"
+
+    def causal(self) -> str:
+        """What comes later changes nothing before."""
+        later, t = self.x.clone(), T // 2
+        later[t:] += 1
+        if not torch.equal(self.h(self.x)[:t], self.h(later)[:t]):
+            raise Broken(f"h before step {t} changes with the input from step {t} on")
+        if torch.equal(self.h(self.x)[t:], self.h(later)[t:]):
+            raise Broken("h does not depend on the input")
+        return "h_t depends on no later input"
+
+    def rows_apart(self) -> str:
+        """Of the batch; a model that walks along the batch fails here."""
+        alone = torch.cat([self.h(row) for row in self.x.split(1, 1)], 1)
+        if not torch.allclose(alone, self.h(self.x), rtol=1e-4, atol=1e-5):
+            off = _far(alone, self.h(self.x))
+            raise Broken(f"a row alone has another h than in its batch, by {off:.2g} (is x taken as (B,T,I)?)")
+        return "each row of a batch has the h that it has alone"
+
+    def any_length(self) -> str:
+        """One step, one row."""
+        for steps, rows in ((1, B), (T, 1), (1, 1)):
+            h = self.h(self.x[:steps, :rows])
+            if h.shape != (steps, rows, H):
+                raise Broken(f"x ({steps},{rows},{I}): wanted h ({steps},{rows},{H}), got {tuple(h.shape)}")
+        return "T = 1 and B = 1 work"
+
+    def gradients(self) -> str:
+        """To every parameter, finite."""
+        found = _gradients(self.built(), self.x)
+        bad = [name for name, g in found.items() if g is not None and not bool(g.isfinite().all())]
+        if bad:
+            raise Broken(f"not finite: {', '.join(bad)}")
+        without = [name for name, g in found.items() if g is None]
+        if without:
+            raise Noted(f"none reaches {', '.join(without)}")
+        return f"finite, for all {len(found)} parameters"
+
+    def profile(self) -> str:
+        """Filled in full, or not at all."""
+        model = self.built()
+        buffer = torch.full((model.states, T), math.nan)
+        _loss(*model(self.x, profile=buffer)).backward()
+        known = buffer.isfinite()
+        if not known.any():
+            raise Noted("the buffer is not filled: no gradient profiles in the report")
+        if not known.all():
+            raise Broken(f"{int((~known).sum())} of {buffer.numel()} norms are not filled, or not finite")
+        return f"norms of {model.states} x T gradients"
+
+    def reloads(self) -> str:
+        """As checkpoints and kept weights do."""
+        other = self.built(seed=1).eval()
+        other.load_state_dict(copy.deepcopy(self.model.state_dict()))
+        with torch.no_grad():
+            if not torch.equal(other(self.x)[0], self.h(self.x)):
+                raise Broken("a model with the same state_dict has another h: something learned or drawn is not in it")
+        return "a state_dict gives the model back"
+
+    def side_by_side(self) -> str:
+        """Whether vmap takes it."""
+        models = [self.built(seed=seed) for seed in (0, 1)]
+        named = [dict(model.named_parameters()) for model in models]
+        stacked = {name: torch.stack([own[name].detach() for own in named]) for name in named[0]}
+        try:
+            h, _ = vmap(lambda own, x: functional_call(models[0], own, (x,)))(stacked, torch.stack([self.x, self.x]))
+        except Exception as error:  # vmap raises many kinds
+            raise Noted(f"vmap refuses it, so --seeds-per-run goes seed by seed: {_line(error)}") from error
+        with torch.no_grad():
+            if not torch.allclose(h[1], models[1](self.x)[0], rtol=1e-4, atol=1e-5):
+                raise Noted("under vmap it computes something else, so --seeds-per-run goes seed by seed")
+        return "seeds can be trained side by side"
+
+    def engine(self, name: str) -> str:
+        """An engine against the reference in float64, beside float32 runs of the reference."""
+        able = self.built(name)
+        try:
+            able.engine_for(torch.device("cpu"), torch.float32)
+        except EngineError as error:
+            raise Noted(str(error).removeprefix(f"engine {name}: ")) from error
+        worst, off = 0.0, 0.0
+        for seed in range(TIMES):
+            x = _drawn(seed)
+            exact = _answers(self.built("reference", seed).double(), x.double())
+            worst = max(worst, _apart(_answers(self.built("reference", seed), x), exact))
+            off = max(off, _apart(_answers(self.built(name, seed), x), exact))
+        if not off <= TIMES * worst + 1e-7:
+            raise Broken(f"states and gradients are {off:.2g} off float64, the plain loop {worst:.2g}: too far")
+        return f"states and gradients {off:.2g} off float64 (the plain loop: {worst:.2g})"
+
+
+def _drawn(seed: int) -> Tensor:
+    return torch.randn(T, B, I, generator=torch.Generator().manual_seed(seed))
+
+
+def _loss(h: Tensor, final: Tensor) -> Tensor:
+    weights = torch.linspace(-1, 1, h.numel(), dtype=h.dtype).view_as(h)
+    return (h * weights).sum() + final.square().sum()
+
+
+def _gradients(model: Recurrence, x: Tensor) -> dict[str, Tensor | None]:
+    _loss(*model(x)).backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def _answers(model: Recurrence, x: Tensor) -> list[Tensor]:
+    h, final = model(x)
+    _loss(h, final).backward()
+    return [h.detach(), final.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
+
+
+def _apart(found: list[Tensor], exact: list[Tensor]) -> float:
+    """The largest distance over the largest value of its tensor."""
+    if len(found) != len(exact):
+        return math.inf
+    return max(_far(a.double(), b) / max(1e-30, float(b.abs().max())) for a, b in zip(found, exact, strict=True))
+
+
+def _far(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max())
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def check_model(plugin: Plugin, options: Mapping[str, Any]) -> Findings:
+    """Ask everything, one finding a promise.
+
+    Args:
+        plugin: the model.
+        options: its hyperparameters, all of them.
+    """
+    held: list[_Asked] = []
+
+    def build() -> str:
+        held.append(_Asked(plugin, options))
+        size = sum(parameter.numel() for parameter in held[0].model.parameters())
+        return f"I={I}, H={H}: {size} parameters"
+
+    first = asked("it is built", build)
+    yield first
+    if not held:
+        return
+    one = held[0]
+    questions: dict[str, Callable[[], str]] = {
+        "shapes": one.shapes,
+        "final state": one.begins_with_h,
+        "repeatable": one.repeats,
+        "causal": one.causal,
+        "rows apart": one.rows_apart,
+        "any length": one.any_length,
+        "gradients": one.gradients,
+        "gradient profile": one.profile,
+        "reloading": one.reloads,
+        "seeds side by side": one.side_by_side,
+    }
+    for promise, question in questions.items():
+        finding = asked(promise, question)
+        yield finding
+        if promise == "shapes" and finding.state == "FAULT":
+            return  # the rest would say the same in other words
+    if isinstance(one.model, CellRecurrence):
+        for name in NAMES:
+            if name != "reference":
+                yield asked(f"engine {name}", lambda name=name: one.engine(name))  # type: ignore[misc]

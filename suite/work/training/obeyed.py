@@ -1,0 +1,51 @@
+"""What a task gives, checked against its contract: a plug-in's slip becomes one clear line, not a wrong figure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from tasks.contract import Batch, Task, TaskError
+
+
+def batch_of(value: Any) -> Batch:
+    """The batch itself.
+
+    Raises:
+        TaskError: it is none.
+    """
+    if not isinstance(value, Batch):
+        raise TaskError(f"batches: wanted tasks.contract.Batch(x, y, lengths), got {_words(value)}")
+    return value
+
+
+def loss_of(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
+    """The mean loss over a batch, a scalar.
+
+    Raises:
+        TaskError: it is no scalar tensor, or does not depend on the outputs.
+    """
+    loss = task.loss(outputs, batch)
+    if not isinstance(loss, Tensor) or loss.dim() != 0:
+        raise TaskError(f"loss: wanted a scalar tensor, the mean over the batch, got {_words(loss)}")
+    if outputs.requires_grad and not loss.requires_grad:
+        raise TaskError("loss: wanted one that depends on the outputs, got one without gradients")
+    return loss
+
+
+def scores_of(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
+    """The metric of each example, (B,).
+
+    Raises:
+        TaskError: it has another shape.
+    """
+    scores = task.score(outputs, batch)
+    count = len(batch.y)
+    if not isinstance(scores, Tensor) or tuple(scores.shape) != (count,):
+        raise TaskError(f"score: wanted the metric of each example, ({count},), got {_words(scores)}")
+    return scores
+
+
+def _words(value: Any) -> str:
+    return f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -1,0 +1,186 @@
+"""``suite.check``, and the same promises where a run meets them: one clear line, and no wrong figure."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from suite import check, run
+from suite.store import Store
+from tests.plugins.tiny import Parity
+
+BAD = "tests.plugins.disobedient"
+MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"
+
+
+def asked(capsys, *words):
+    code = check.main([*words, "--json"])
+    out = capsys.readouterr().out
+    return code, [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--models", "cornn,exprnn,fastrnn,antisymmetric,antisymmetric-gated,lstm,tanh"],
+     ["--models", f"docs.examples.gru:PlainGRU,docs.examples.gru:GRU,{MODEL},{BAD}:Bare"],
+     ["--tasks", f"adding,docs.examples.recall:Recall,{TASK},tests.plugins.tiny:Words", "--set", "adding.length=20"]],
+)  # fmt: skip
+def test_what_keeps_its_contract_has_no_fault(capsys, words):
+    code, found = asked(capsys, *words)
+    assert [one for one in found if one["state"] == "FAULT"] == [] and code == 0
+    assert {one["name"] for one in found} == set(words[1].split(","))
+    assert all(one["text"] for one in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "promise", "words"),
+    [
+        ("Wide", "shapes", "h: wanted (T,B,H) = (12, 5, 8), got (12, 5, 9)"),
+        ("BatchFirst", "rows apart", "is x taken as (B,T,I)?"),
+        ("Foresees", "causal", "changes with the input from step 6 on"),
+        ("OtherFinal", "final state", "block 0 of the final state is not the last h"),
+        ("Drawn", "repeatable", "the same input gives another h"),
+        ("Mixed", "rows apart", "a row alone has another h than in its batch"),
+        ("Unsaved", "reloading", "something learned or drawn is not in it"),
+        ("Names", "shapes", "block_names: wanted 1 (states), got 2"),
+        ("WrongBackward", "engine fused", "too far"),
+        ("Missing", "", ""),
+    ],
+)
+def test_a_models_slip_is_found(capsys, name, promise, words):
+    if name == "Missing":
+        assert check.main(["--models", f"{BAD}:{name}"]) == 2
+        assert "cannot be imported" in capsys.readouterr().err
+        return
+    code, found = asked(capsys, "--models", f"{BAD}:{name}")
+    faults = {one["promise"]: one["text"] for one in found if one["state"] == "FAULT"}
+    assert code == 1 and words in faults[promise], faults
+
+
+@pytest.mark.parametrize(
+    ("name", "promise", "words"),
+    [
+        ("TotalScore", "loss and score", "score: wanted the metric of each example, (32,), got a tensor ()"),
+        ("LossPerExample", "loss and score", "loss: wanted a scalar tensor"),
+        ("SummedLoss", "loss and score", "loss: wanted the mean over the batch"),
+        ("NumberAsLoss", "loss and score", "loss: wanted a scalar tensor, the mean over the batch, got float"),
+        ("Detached", "loss and score", "loss: wanted one that depends on the outputs"),
+        ("Tuples", "batches", "batches: wanted tasks.contract.Batch(x, y, lengths), got tuple"),
+        ("NoValid", "description", "wanted at least one example of each of train, valid, test"),
+        ("Few", "batches", "test: sizes says 41 examples, the batches have 40"),
+        ("F1", "it is built", "spec.metric: wanted one of accuracy, mse, got 'f1'"),
+        ("Doubles", "batches", "wanted float32 (B,T,1)"),
+        ("Restless", "repeatable", "asked twice with the same seed and epoch, the batches differ"),
+        ("Restless", "random state", "it draws from a global generator"),
+    ],
+)
+def test_a_tasks_slip_is_found(capsys, name, promise, words):
+    code, found = asked(capsys, "--tasks", f"{BAD}:{name}")
+    faults = {one["promise"]: one["text"] for one in found if one["state"] == "FAULT"}
+    assert code == 1 and words in faults[promise], faults
+
+
+def test_it_is_told_in_lines_and_counted(capsys):
+    assert check.main(["--models", MODEL, "--tasks", f"{BAD}:TotalScore"]) == 1
+    out = capsys.readouterr().out
+    assert f"model {MODEL}\n  ok    it is built" in out and "  FAULT loss and score" in out
+    assert out.endswith("1 fault\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [([], "wanted --models or --tasks"), (["--models", "lsmt"], "did you mean lstm"),
+     (["--models", MODEL, "--set", "rate=1"], "wanted NAME.KEY=VALUE"),
+     (["--models", MODEL, "--set", f"{MODEL}.rat=1"], "did you mean rate")],
+)  # fmt: skip
+def test_bad_words_get_one_line(capsys, words, said):
+    assert check.main(words) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
+
+
+# ---- the same promises in a run
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "words"),
+    [
+        (f"{BAD}:Wide", TASK, "FAILED: Wide.forward: h: wanted (T,B,H) = (6, 40, 128), got (6, 40, 129)"),
+        (MODEL, f"{BAD}:TotalScore", "FAILED: score: wanted the metric of each example, (40,), got a tensor ()"),
+        (MODEL, f"{BAD}:LossPerExample", "FAILED: loss: wanted a scalar tensor, the mean over the batch"),
+        (MODEL, f"{BAD}:NumberAsLoss", "FAILED: loss: wanted a scalar tensor, the mean over the batch, got float"),
+        (MODEL, f"{BAD}:Detached", "FAILED: loss: wanted one that depends on the outputs"),
+        (MODEL, f"{BAD}:Tuples", "FAILED: batches: wanted tasks.contract.Batch(x, y, lengths), got tuple"),
+    ],
+)
+def test_a_slip_fails_a_run_in_one_line(tmp_path, capsys, model, task, words):
+    names = ["--models", model, "--tasks", task, "--epochs", "1", "--executor", "inline", "--device", "cpu"]
+    assert run.main([*names, "--results-dir", str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert words in err and "Traceback" not in err
+    assert list(Store(tmp_path).paths()) == []
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [("NoValid", "wanted at least one example of valid, got 0"), ("F1", "spec.metric: wanted one of accuracy, mse")],
+)
+def test_a_slip_that_shows_before_training_is_refused(tmp_path, capsys, task, words):
+    names = ["--models", MODEL, "--tasks", f"{BAD}:{task}", "--executor", "inline", "--results-dir", str(tmp_path)]
+    assert run.main(names) == 2
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == 1
+
+
+def test_an_empty_split_behind_a_wrong_size_is_named(tmp_path, capsys, monkeypatch):
+    original = Parity.batches
+    monkeypatch.setattr(
+        Parity, "batches", lambda self, split, *a: iter(()) if split == "test" else original(self, split, *a)
+    )
+    names = [
+        "--models",
+        MODEL,
+        "--tasks",
+        TASK,
+        "--epochs",
+        "1",
+        "--executor",
+        "inline",
+        "--results-dir",
+        str(tmp_path),
+    ]
+    assert run.main(names) == 1
+    assert "FAILED: batches: wanted at least one example of test, got none" in capsys.readouterr().err
+
+
+def test_a_cell_with_step_alone_is_estimated_and_trained(tmp_path, capsys):
+    names = [
+        "--models",
+        f"{BAD}:Bare",
+        "--tasks",
+        TASK,
+        "--epochs",
+        "1",
+        "--executor",
+        "inline",
+        "--results-dir",
+        str(tmp_path),
+    ]
+    assert run.main([*names, "--dry-run"]) == 0
+    assert run.main(names) == 0
+
+
+def test_an_error_of_a_plugin_is_told_with_its_type_and_place(tmp_path, capsys):
+    names = ["--models", "tests.plugins.broken:Raises", "--tasks", TASK, "--epochs", "1", "--executor", "inline"]
+    assert run.main([*names, "--results-dir", str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert "FAILED: RuntimeError: no luck (broken.py:" in err
+
+
+def test_a_run_that_diverges_says_where(tmp_path, capsys):
+    names = ["--models", MODEL, "--tasks", TASK, "--epochs", "3", "--executor", "inline", "--set", "lr=1e30"]
+    assert run.main([*names, "--set", "optimizer=rmsprop", "--results-dir", str(tmp_path)]) in (0, 1)
+    err = capsys.readouterr().err
+    if "diverged" in err:
+        assert "diverged in epoch " in err and " steps: loss or gradient norm not finite" in err
