@@ -23,6 +23,7 @@ from typing import Any
 
 from suite.errors import UsageError, unknown
 from suite.names import Plugin, coerce
+from suite.names import table as names
 from suite.store import safe_name
 
 OPTIMIZERS = ("adam", "rmsprop")
@@ -108,10 +109,33 @@ def tables(task: str, extra: Path | None = None) -> tuple[Path, dict[str, Any]]:
     data, base = read(path), read(file_for(task))
     for key in (*PRESETS, "tuned", "search"):
         want_table(data.get(key, {}), path, key)
+    _check_names(path)
     if "default" in data:
         return path, {**{key: base[key] for key in PRESETS if key in base}, **data}
     presets = {key: {**base[key], **data[key]} for key in PRESETS if key in base and key in data}
     return path, {**base, **data, **presets}
+
+
+@functools.cache
+def _check_names(path: Path) -> None:
+    """Refuse a section of no model: misspelt, it would be passed over in silence."""
+    data = read(path)
+    places = [("", data)] + [(f"{preset}.", data[preset]) for preset in PRESETS if isinstance(data.get(preset), dict)]
+    places += [
+        (f"{prefix}{part}.", held[part])
+        for prefix, held in list(places)
+        for part in ("tuned", "search")
+        if isinstance(held.get(part), dict)
+    ]
+    models: dict[str, Any] = {}
+    for prefix, section in places:
+        own = ("default", "tuned", "search", *(PRESETS if not prefix else ("task",)))
+        for name in section:
+            if name in own or ":" in name:
+                continue
+            models = models or names("model")
+            if name not in models:
+                raise UsageError(f"recipe {path}: [{prefix}{name}]: {unknown('model', name, [*models, *own])}")
 
 
 def want_table(value: Any, path: Path, name: str) -> dict[str, Any]:

@@ -152,6 +152,9 @@ WHERE: dict[str, Field] = {
     "legs": Field(
         list, "Parts of a resumed run that other machines, engines, threads or groups of seeds trained.", late=True
     ),
+    "plugins": Field(
+        dict, "Of a model or task that is not of this project: hash of the file that holds its class.", late=True
+    ),
     "seeds_together": Field(int, "Seeds that were trained side by side in one process.", late=True),
 }
 

@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def command(args: argparse.Namespace) -> str:
-    """The command that repeats the search; folders, engine and parallelism are left out."""
+    """The command that repeats the search; other folders, engine and parallelism are left out."""
     words = ["python", "-m", "suite.tune", "--models", args.models, "--tasks", args.tasks]
     words += ["--trials", str(args.trials), "--seed", str(args.seed)]
     for name in ("epochs", "max_seconds", "preset"):
@@ -80,6 +80,8 @@ def command(args: argparse.Namespace) -> str:
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
     for text in args.sets:
         words += ["--set", text]
+    if args.recipes is not None:
+        words += ["--recipes", str(args.recipes)]
     return shlex.join(words)
 
 

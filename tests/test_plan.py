@@ -189,6 +189,23 @@ def test_unused_recipe_keys_are_refused(tmp_path: Path):
         plan(recipes_dir=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [("conrn", r"\[conrn\]: unknown model 'conrn': did you mean cornn"),
+     ("quick.tnah", r"\[quick.tnah\]: unknown model 'tnah': did you mean tanh"),
+     ("tuned.lsmt", r"\[tuned.lsmt\]: unknown model 'lsmt': did you mean lstm"),
+     ("quick.search.defalt", r"\[quick.search.defalt\]: .* did you mean default")],
+)  # fmt: skip
+def test_a_section_of_no_model_is_refused(tmp_path: Path, section, said):
+    """Passed over in silence it would leave the model with other numbers than the person thinks."""
+    base = '[default]\nsource = "default: x"\nhidden_size = 4\nbatch_size = 2\nepochs = 1\nlr = 3e-3\n'
+    (tmp_path / "adding.toml").write_text(
+        f'{base}["my.pkg:Other"]\nsource = "default: x"\nlr = 1.0\n[{section}]\nlr = 0.1\n'
+    )
+    with pytest.raises(UsageError, match=said):
+        plan(recipes_dir=tmp_path)
+
+
 def test_a_recipe_key_without_effect_is_refused_where_it_stands(tmp_path: Path):
     """A section's alpha goes unused once the command line takes Adam: that is no mistake of anybody's."""
     base = '[default]\nsource = "default: x"\nhidden_size = 4\nbatch_size = 2\nepochs = 1\nlr = 3e-3\n[lstm]\n'

@@ -285,6 +285,21 @@ def test_the_written_section_is_what_track_tuned_trains(tmp_path, capsys):
     assert [len(row["trials"]) for row in listed] == [3, 3]
 
 
+def test_a_section_tuned_over_a_recipe_of_ones_own_holds_that_recipe_too(tmp_path, capsys):
+    """It is read without that folder, and over the packaged recipe it would be another one."""
+    words = ["--models", MODEL, "--tasks", TASK, "--trials", "2", "--epochs", "1", "--executor", "inline"]
+    folders = ["--recipes", str(folder(tmp_path)), "--out", str(tmp_path / "my"), "--results-dir", str(tmp_path / "r")]
+    assert main([*words, *folders]) == 0
+    section = tomllib.loads(capsys.readouterr().out)["tuned"][MODEL]
+    assert (section["hidden_size"], section["epochs"]) == (4, 2)
+    assert section["sources"] == {"hidden_size": "default: a test", "epochs": "default: a test"}
+    assert f"--recipes {tmp_path / 'recipes'}" in section["source"]
+    recipes.read.cache_clear()
+    (one,) = expand(Request(models=(MODEL,), tasks=(TASK,), track="tuned", recipes_dir=tmp_path / "my"))
+    assert (one.run.recipe["hidden_size"], one.run.budget.epochs) == (4, 2)
+    assert {key: one.run.recipe[key] for key in ("lr", "batch_size")} == {k: section[k] for k in ("lr", "batch_size")}
+
+
 def test_a_file_keeps_the_sections_of_other_models(tmp_path):
     path = tmp_path / "adding.toml"
     tuned.write(path, {"tanh": "# a\n[tuned.tanh]\nlr = 1", "lstm": "[tuned.lstm]\nlr = 2"})

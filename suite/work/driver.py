@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from suite.errors import DONE, SOME_FAILED, CannotWrite
+from suite.errors import DONE, SOME_FAILED, CannotWrite, UsageError
 from suite.plan import Planned
 from suite.record import RecordError, load
 from suite.runs import Run
@@ -228,7 +228,7 @@ class _Grid:
 
 def _conclude(outcome: Outcome, planned: Sequence[Planned], store: Store) -> Outcome:
     """Read the whole grid's records, and set the exit code."""
-    bad = 0
+    bad, changed = 0, set[str]()
     for one in planned:
         if store.has(one.run):
             try:
@@ -239,10 +239,28 @@ def _conclude(outcome: Outcome, planned: Sequence[Planned], store: Store) -> Out
             else:
                 outcome.records.append(record)
                 bad += record["status"] != "done"
+                changed |= _changed(one, record)
         else:
             bad += bool(store.failures(one.run))
+    for name in sorted(changed):
+        tell(
+            f"{name}: some of these records were made with other code of it than there is now; raise its version to"
+            " have them made anew"
+        )
     outcome.exit_code = outcome.exit_code or (SOME_FAILED if bad or outcome.counts["broken"] else DONE)
     return outcome
+
+
+def _changed(one: Planned, record: Mapping[str, Any]) -> set[str]:
+    """Names of the plug-ins whose file is another than the one that made the record."""
+    then = record["where"].get("plugins")
+    if not then:
+        return set()
+    try:
+        now = provenance.plugins(one.run)
+    except UsageError:  # the class is gone, and the record is good without it
+        return set()
+    return {name for name in then if name in now and now[name] != then[name]}
 
 
 def groups_of(waiting: Sequence[Planned], size: int) -> list[list[Planned]]:

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 import torch
 
 from suite.errors import words
+from suite.names import resolve
+from suite.runs import Run
 from suite.work.job import Settings
 
 _DRIVERS = tuple(map(Path, ("/sys/module/nvidia/version", "/proc/driver/nvidia/version", "/sys/module/amdgpu/version")))
@@ -112,6 +115,28 @@ def gpu_name(device: torch.device) -> str | None:
         return torch.cuda.get_device_name(device)
     except RuntimeError:
         return None
+
+
+def plugins(run: Run) -> dict[str, str]:
+    """Name -> hash of the file that holds its class, for a model and task that are not of this project.
+
+    The commit does not tell of them. What that file imports in turn is not hashed.
+    """
+    return dict(_plugins(run.model, run.task))
+
+
+@functools.cache
+def _plugins(model: str, task: str) -> dict[str, str]:
+    found = {}
+    for kind, name in (("model", model), ("task", task)):
+        cls = resolve(kind, name).cls  # type: ignore[arg-type]
+        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        if cls.__module__.partition(".")[0] not in ("models", "tasks") and file is not None:
+            try:
+                found[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+            except OSError:
+                continue  # of a package that is no file
+    return found
 
 
 def leg(settings: Settings, *, engine: str, together: int) -> dict[str, Any]:

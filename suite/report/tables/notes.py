@@ -51,6 +51,11 @@ def notes(section: Section) -> str:
         found.append(
             "Some runs went on otherwise after an interruption (machine, engine, threads): their times are mixed."
         )
+    if any(
+        len({str(e.record["where"]["plugins"]) for e in g.entries if e.record["where"].get("plugins")}) > 1
+        for g in section.groups
+    ):
+        found.append("Some rows mix runs of different code of a plug-in: its file has changed, its version has not.")
     if any(entry.record["where"]["dirty"] for group in section.groups for entry in group.entries):
         found.append("Some runs come from a checkout with uncommitted changes.")
     return " ".join(found)

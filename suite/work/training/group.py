@@ -198,7 +198,7 @@ def prepare(
             resumed_from=made.epoch - 1,
         )
     )
-    return Prepared(made, engine, state, prepared, compiled, started)
+    return Prepared(made, engine, state, prepared, compiled, started, provenance.plugins(run))
 
 
 def _first_step(trainer: Trainer) -> None:

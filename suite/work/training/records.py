@@ -32,6 +32,7 @@ class Prepared:
         prepare: seconds it took to build task and model.
         compile: seconds it took to build or load the engine; on a GPU with a first step, which compiles kernels.
         started: UTC time.
+        plugins: hash of the file of a model and task that are not of this project, as the run began.
     """
 
     trainer: Trainer
@@ -40,6 +41,7 @@ class Prepared:
     prepare: float
     compile: float
     started: str
+    plugins: dict[str, str]
 
 
 def record_of(ready: Prepared, reason: str, job: Job) -> dict[str, Any]:
@@ -68,6 +70,7 @@ def record_of(ready: Prepared, reason: str, job: Job) -> dict[str, Any]:
             "resumed": trainer.resumed,
             "blocks": list(model.recurrence.block_names),
             "seeds_together": len(job.runs),
+            "plugins": ready.plugins,
             "legs": trainer.legs[:-1],
         },
         "error": None,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UsageError
-from suite.recipes import PRESETS
+from suite.names import resolve
+from suite.recipes import PRESETS, load
 from suite.runs import is_set
 from suite.store import write_atomic
 from suite.work.tuning.studies import Study, Trial
@@ -35,16 +36,18 @@ def section(study: Study, *, seed: int, command: str) -> str:
     before = "did not finish" if first.valid is None else f"{first.valid:.6g}"
     prefix = f"{study.request.preset}." if study.request.preset else ""
     by_hand = _by_hand(study, best)
+    base = {key: pair for key, pair in _base(study).items() if key not in {**best.values, **by_hand}}
+    sources = {key: "set: by hand in that search" for key in by_hand} | {key: pair[1] for key, pair in base.items()}
     lines = [
         f"# {study.task}: validation {study.metric} {best.valid:.6g} in trial {best.number}; "
         f"the recipe before: {before}; {finished} of {len(study.trials)} trials finished",
         f"[{prefix}tuned.{_key(study.model)}]",
         f"source = {_value(source(study, seed=seed, command=command))}",
         *(f"{key} = {_value(value)}" for key, value in [*best.values.items(), *by_hand.items()]),
+        *(f"{key} = {_value(value)}" for key, (value, _) in base.items()),
     ]
-    if by_hand:
-        sources = ", ".join(f'{key} = "set: by hand in that search"' for key in by_hand)
-        lines.append(f"sources = {{ {sources} }}")
+    if sources:
+        lines.append(f"sources = {{ {', '.join(f'{key} = {_value(text)}' for key, text in sources.items())} }}")
     return "\n".join(lines)
 
 
@@ -54,6 +57,20 @@ def _by_hand(study: Study, best: Trial) -> dict[str, Any]:
     keys = dict.fromkeys(key for name, key, _ in study.request.sets if name in names and key not in best.values)
     recipe, sources = best.planned.run.recipe, best.planned.sources
     return {key: recipe[key] for key in keys if key in recipe and is_set(sources[key])}
+
+
+def _base(study: Study) -> dict[str, tuple[Any, str]]:
+    """Value and source of what a folder of ``--recipes`` has otherwise than the packaged recipe.
+
+    The section is laid over the packaged one, and without these values it would be another recipe than the one tuned.
+    """
+    request = study.request
+    if request.recipes_dir is None:
+        return {}
+    plugin = resolve("model", study.model)
+    own = load(plugin, study.task, preset=request.preset, extra=request.recipes_dir)
+    packaged = load(plugin, study.task, preset=request.preset)
+    return {key: (value, own.sources[key]) for key, value in own.values.items() if value != packaged.values.get(key)}
 
 
 def _key(name: str) -> str:

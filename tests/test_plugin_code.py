@@ -1,0 +1,51 @@
+"""Records of a model of one's own say which code made them, and a change without a new version is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+
+from suite.report.evidence.entries import entry
+from suite.report.evidence.sections import sections
+from suite.report.tables import notes
+from suite.store import Store
+from tests import report_records as make
+
+MODEL = """
+from tests.plugins.tiny import Leaky
+
+class Mine(Leaky):
+    pass
+"""
+
+
+def train(project, folder, seeds):
+    names = ["--models", "mine:Mine", "--tasks", "tests.plugins.tiny:Parity", "--epochs", "1", "--executor", "inline"]
+    return subprocess.run(
+        [sys.executable, "-m", "suite.run", *names, "--seeds", seeds, "--results-dir", str(folder / "results")],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{folder}:{project}", "CUDA_VISIBLE_DEVICES": ""},
+        cwd=folder, capture_output=True, text=True, check=True,
+    ).stderr  # fmt: skip
+
+
+def test_a_changed_file_without_a_new_version_is_told(project, tmp_path):
+    (tmp_path / "mine.py").write_text(MODEL)
+    assert "other code" not in train(project, tmp_path, "0")
+    (tmp_path / "mine.py").write_text(MODEL + "    # changed\n")
+    err = train(project, tmp_path, "0-1")
+    assert err.count("mine:Mine: some of these records were made with other code of it") == 1
+    store = Store(tmp_path / "results")
+    hashes = [json.loads(path.read_text())["where"]["plugins"] for path in sorted(store.paths())]
+    assert hashes[0] != hashes[1] and set(hashes[0]) == {"mine:Mine", "tests.plugins.tiny:Parity"}
+    assert hashes[1]["mine:Mine"] == hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()[:12]
+
+
+def test_a_row_of_mixed_code_is_noted():
+    def noted(*codes):
+        made = [make.record(make.run(seed=s), plugins={"a:B": code} if code else {}) for s, code in enumerate(codes)]
+        return "different code of a plug-in" in notes.notes(sections([entry(one) for one in made])[0])
+
+    assert noted("1", "2") and noted("", "1", "2")
+    assert not noted("1", "1") and not noted("", "1") and not noted("", "")
