@@ -53,6 +53,20 @@ def test_a_run_that_went_on_elsewhere_has_mixed_times_not_upper_bounds():
     assert "their times are mixed" in words and "upper bounds" not in words
 
 
+def test_seeds_side_by_side_have_their_share_of_the_time():
+    one = make.record(make.run(seed=0), seeds_together=4)
+    whole, curve = dict(one["seconds"]), [row["seconds"] for row in one["curve"]]
+    (section,) = sections([entry(one)])
+    (shared,) = section.groups[0].entries
+    assert shared.seconds("train") == whole["train"] / 4 and shared.clock.tolist() == [s / 4 for s in curve]
+    row = leaderboard.row(section.groups[0], section)
+    assert (row["train_seconds"], row["step_ms"]) == (whole["train"] / 4, 1000 * whole["step_median"] / 4)
+    assert row["engine"] == "fused-x4" and not row["shared_device"]
+    assert "their share of the time of all N" in notes.notes(section)
+    reached = targets.reached(shared, -1.0, higher_is_better=True)
+    assert reached is not None and reached[0] == curve[0] / 4
+
+
 def test_a_run_that_failed_twice_is_no_copy(tmp_path):
     store = Store(tmp_path)
     failed = make.record(make.run(), status="failed")

@@ -84,10 +84,29 @@ class Entry:
 
     @property
     def shared(self) -> bool:
-        """Whether its times are upper bounds: other runs, work or seeds side by side had a part of the machine."""
-        where = self.record["where"]
-        together = where.get("seeds_together", 1) > 1
-        return bool(where["shared_device"]) or together or self.overlapped or self._starved
+        """Whether its times are upper bounds: other runs or other work had a part of the machine."""
+        return bool(self.record["where"]["shared_device"]) or self.overlapped or self._starved
+
+    @property
+    def together(self) -> int:
+        """Seeds that were trained side by side with it, itself counted."""
+        return int(self.record["where"].get("seeds_together", 1))
+
+    @property
+    def engine(self) -> str:
+        """The engine; of seeds side by side with their number, as ``suite.speed`` names it: ``native-x8``."""
+        name = str(self.record["where"]["engine"])
+        return name if self.together == 1 else f"{name}-x{self.together}"
+
+    def seconds(self, name: str) -> float | None:
+        """One of the record's times: of seeds side by side, whose clock is one, the share of this one."""
+        value = self.record["seconds"][name]
+        return None if value is None else float(value) / self.together
+
+    @property
+    def clock(self) -> Array:
+        """Training seconds at the end of each epoch (E,), its share of them."""
+        return self.curve["seconds"] / self.together
 
     @property
     def mixed(self) -> bool:

@@ -142,6 +142,11 @@ class Group:
                 values.append(float(value))
         return float(np.mean(values)) if values else None
 
+    def seconds(self, name: str) -> float | None:
+        """Mean over finished runs of one of their times (``Entry.seconds``)."""
+        values = [value for entry in self.done if (value := entry.seconds(name)) is not None]
+        return float(np.mean(values)) if values else None
+
 
 @dataclass
 class Section:

@@ -89,7 +89,7 @@ def against_seconds(section: Section, looks: Mapping[str, Look], machine: str) -
         rows = common.stack(entries, _valid)
         if not rows.size:
             continue
-        seconds = np.mean([entry.curve["seconds"][: rows.shape[1]] for entry in entries], axis=0)
+        seconds = np.mean([entry.clock[: rows.shape[1]] for entry in entries], axis=0)
         common.band(axes, seconds, rows, looks[group.run.model], dashes, group.label, shift)
         shared += sum(entry.shared for entry in entries)
     if not axes.lines:
@@ -117,7 +117,7 @@ def costs(section: Section, looks: Mapping[str, Look]) -> Plot | None:
         if spread.mean is None:
             continue
         look = looks[group.run.model]
-        xs = (group.mean("seconds", "train") or 0.0, float(group.entries[0].record["size"]["parameters"]))
+        xs = (group.seconds("train") or 0.0, float(group.entries[0].record["size"]["parameters"]))
         for axes, x in zip(panels, xs):
             error = None
             if spread.low is not None and spread.high is not None:
@@ -148,7 +148,7 @@ def costs(section: Section, looks: Mapping[str, Look]) -> Plot | None:
     machines = sorted({entry.machine for group in section.groups for entry in group.done})
     warning = "" if len(machines) == 1 else " Seconds from several machines do not compare."
     if any(entry.shared for group in section.groups for entry in group.done):
-        warning += " Some machines were shared with other runs, seeds or work: seconds are upper bounds."
+        warning += " Some machines were shared with other runs or work: seconds are upper bounds."
     return common.finish(
         figure,
         name=f"costs-{section.slug}",

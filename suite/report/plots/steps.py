@@ -21,12 +21,12 @@ def step_rows(sections: Sequence[Section]) -> list[dict[str, object]]:
         for group in section.groups:
             for entry in group.entries:
                 if entry.record["seconds"]["step_median"] is not None:
-                    recipe, where = entry.run.recipe, entry.record["where"]
+                    recipe = entry.run.recipe
                     key = (
                         entry.run.model,
                         int(recipe.get("hidden_size", 0)),
                         int(recipe.get("batch_size", 0)),
-                        str(where["engine"]),
+                        entry.engine,
                         entry.machine,
                         entry.shared,
                     )
@@ -34,9 +34,9 @@ def step_rows(sections: Sequence[Section]) -> list[dict[str, object]]:
     order = wording.model_order(key[0] for key in found)
     rows = []
     for key in sorted(found, key=lambda key: (key[4], order.index(key[0]), key)):
-        seconds = [entry.record["seconds"] for entry in found[key]]
+        seconds = found[key]
         ms = {
-            name: 1000 * float(np.median([row[f"step_{name}"] for row in seconds if row[f"step_{name}"] is not None]))
+            name: 1000 * float(np.median([t for entry in seconds if (t := entry.seconds(f"step_{name}")) is not None]))
             for name in ("median", "q25", "q75")
         }
         names = ("model", "hidden_size", "batch_size", "engine", "machine", "shared")

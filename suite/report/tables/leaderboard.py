@@ -59,8 +59,8 @@ def _joined(values: Sequence[str]) -> str:
 def row(group: Group, section: Section) -> dict[str, Any]:
     """One group as raw values (plain keys) and written values (keys that end in ``_text``)."""
     spread, run, metric = group.spread, group.run, section.metric
-    step = group.mean("seconds", "step_median")
-    engines = _joined([str(entry.record["where"]["engine"]) for entry in group.entries])
+    step = group.seconds("step_median")
+    engines = _joined([entry.engine for entry in group.entries])
     values: dict[str, Any] = {
         "task": section.variant.task,
         "variant": section.name,
@@ -89,7 +89,7 @@ def row(group: Group, section: Section) -> dict[str, Any]:
         "best": spread.best,
         "penalised_mean": penalised_mean(group, section),
         "loss": group.mean("metrics", "test_loss"),
-        "train_seconds": group.mean("seconds", "train"),
+        "train_seconds": group.seconds("train"),
         "step_ms": None if step is None else 1000 * step,
         "gradient_norm": _last_norm(group),
         "engine": engines,

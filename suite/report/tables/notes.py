@@ -7,7 +7,7 @@ from suite.report.evidence.groups import OWN_BUDGET, Section
 from suite.report.evidence.pairs import told_apart
 
 INCOMPLETE = "†"
-SHARED = "* The machine was shared with other runs, seeds or work: times are upper bounds."
+SHARED = "* The machine was shared with other runs or work: times are upper bounds."
 
 
 def notes(section: Section) -> str:
@@ -47,6 +47,8 @@ def notes(section: Section) -> str:
         found.append(f"Training time was limited, and engines differ: {', '.join(sorted(engines))}.")
     if any(entry.shared for group in section.groups for entry in group.entries):
         found.append(SHARED)
+    if any(entry.together > 1 for group in section.groups for entry in group.entries):
+        found.append("Seeds trained side by side (engine-xN) are each given their share of the time of all N.")
     if any(entry.mixed for group in section.groups for entry in group.entries):
         found.append(
             "Some runs went on otherwise after an interruption (machine, engine, threads): their times are mixed."

@@ -36,7 +36,7 @@ def reached(entry: Entry, goal: float, *, higher_is_better: bool) -> tuple[float
     hits = np.flatnonzero(valid >= goal if higher_is_better else valid <= goal)
     if not hits.size:
         return None
-    return float(entry.curve["seconds"][hits[0]]), float(entry.curve["steps"][hits[0]])
+    return float(entry.clock[hits[0]]), float(entry.curve["steps"][hits[0]])
 
 
 def censored_median(values: list[float | None]) -> float | None:
@@ -72,9 +72,7 @@ def _row(group: Group, section: Section, goal: float) -> dict[str, Any]:
     steps = censored_median([None if time is None else time[1] for time in times])
     areas = [value for entry in group.done if (value := area(entry)) is not None]
     spread = describe(areas, higher_is_better=section.higher_is_better)
-    longest = max(
-        (float(entry.curve["seconds"][-1]) for entry in group.entries if entry.curve["seconds"].size), default=None
-    )
+    longest = max((float(entry.clock[-1]) for entry in group.entries if entry.clock.size), default=None)
     shared = any(entry.shared for entry in group.entries)
     mark = "*" if shared else ""
     return {
