@@ -35,7 +35,11 @@ TOLERANCE = 0.2  # two shared cores are noisy: a ratio may be this much below it
 def _parser() -> argparse.ArgumentParser:
     p = cli.parser("speed", "Measure training steps of the engines against the plain loop.", _EPILOG)
     what = p.add_argument_group("what is measured")
-    what.add_argument("--models", metavar="A,B", help="default: cornn at every shape, all at psmnist and har2")
+    what.add_argument(
+        "--models",
+        metavar="A,B",
+        help="names, or my.pkg:MyRNN (default: cornn at every shape, all at psmnist and har2)",
+    )
     what.add_argument(
         "--shapes", metavar="A,B", help="psmnist, psmnist-256, adding, adding-2000, har2, imdb, noisy_cifar"
     )
@@ -92,10 +96,13 @@ def wanted(args: argparse.Namespace) -> Wanted:
     from suite.benchmark.judge import CLOSE
     from suite.benchmark.session import Wanted
     from suite.benchmark.shapes import SHAPES
+    from suite.names import resolve
     from suite.work import launch
 
     quick = args.quick
-    models = _known(args.models, "--models", tuple(MODELS)) if args.models else ("cornn", "lstm") if quick else None
+    models = cli.names(args.models, "--models") if args.models else ("cornn", "lstm") if quick else None
+    for name in models or ():
+        resolve("model", name)
     shapes = _known(args.shapes, "--shapes", tuple(SHAPES)) if args.shapes else ("har2",) if quick else None
     default = tuple(e for e in ORDER if e not in ("reference", "graph"))
     engines = _known(args.engines, "--engines", ORDER) if args.engines else default

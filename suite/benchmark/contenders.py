@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from models import build
 from models.classifier import SequenceModel
+from models.contract import CellRecurrence, Recurrence
 from models.scan import engines
 from models.scan.cell import width
 from models.scan.fused import ROWS
 from suite.benchmark import loops, shapes
 from suite.benchmark.shapes import Shape
+from suite.names import resolve
 from suite.work.training.peak import ran_out
 from suite.work.training.tf32 import allow_in_cudnn
 
@@ -49,12 +50,20 @@ class Contender:
         return Step(model_name, self.engine, shape, device, precision=self.precision)
 
 
+def built(model_name: str, shape: Shape, *, engine: str = "auto") -> Recurrence:
+    """A model of these sizes with its class's hyperparameters, coRNN with those of the shape."""
+    plugin = resolve("model", model_name)
+    options = plugin.options(shape.cornn if model_name == "cornn" else {})
+    made: Recurrence = plugin.cls(shape.I, shape.H, engine=engine, **plugin.fixed, **options)
+    return made
+
+
 class Step:
     """One training step: forward, loss, backward, optimiser.
 
     Args:
-        model_name: a name of the model table.
-        engine: an engine's name, or ``loop``.
+        model_name: a name of the model table, or ``my.pkg:MyRNN``.
+        engine: an engine's name, or ``loop``: the loop written out here, or, of a model that has none, its own.
         shape: the sizes.
         device: where.
         precision: of the products; the plain loop has float32 alone.
@@ -70,13 +79,11 @@ class Step:
     ) -> None:  # fmt: skip
         self.shape, self.device, self.engine, self.precision = shape, device, engine, precision
         torch.manual_seed(seed)
-        options = shape.cornn if model_name == "cornn" else {}
-        stated = "reference" if engine == LOOP else engine
-        model = build(model_name, input_size=shape.I, hidden_size=shape.H, engine=stated, **options)
+        model = built(model_name, shape, engine="reference" if engine == LOOP else engine)
         model.precision = precision
         if engine != LOOP:
             model.engine_for(device, torch.float32)
-        recurrence: Any = loops.Loop(model) if engine == LOOP else model
+        recurrence: Any = loops.Loop(model) if engine == LOOP and loops.has_loop(model) else model
         self.model = SequenceModel(recurrence, shape.O).to(device)
         self.x, self.y = shapes.batch(shape, device, seed)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-5, fused=True)
@@ -214,14 +221,15 @@ def _plain(name: str) -> str:
     return name.replace("recurrence.model.", "recurrence.")
 
 
-def gemms(model_name: str, shape: Shape, device: torch.device) -> Callable[[], None]:
-    """The matrix products of a training step alone, by torch.
+def gemms(model_name: str, shape: Shape, device: torch.device) -> Callable[[], None] | None:
+    """The matrix products of a training step alone, by torch; None for a model that defines no cell.
 
     A product a time step forward and backward, the others over chunks of time; the input projection counts, its
     gradient too where the input needs one.
     """
-    options = shape.cornn if model_name == "cornn" else {}
-    model: Any = build(model_name, input_size=shape.I, hidden_size=shape.H, **options)
+    model = built(model_name, shape)
+    if not isinstance(model, CellRecurrence):
+        return None
     cell = model.cell()
     T, B, I, H = shape.T, shape.B, shape.I, shape.H
     n = max(1, ROWS // B)

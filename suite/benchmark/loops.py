@@ -85,6 +85,11 @@ STEPS = {
 }  # fmt: skip
 
 
+def has_loop(model: nn.Module) -> bool:
+    """Whether the plain loop of this model is written here: of the suite's own."""
+    return type(model).__module__.startswith("models.") and type(model).__name__ in STEPS
+
+
 class Loop(nn.Module):
     """The plain loop over the parameters of one of the suite's models; its ``run`` is like a recurrence's.
 

@@ -113,11 +113,12 @@ def _rows(shape: Shape, model: str, threads: int, wanted: Wanted, told: _Told) -
         return
     names = ", ".join(steps)
     told.say(f"measuring {shape.name} {model}, {threads} thread{'s' if threads > 1 else ''}: {names}")
-    calls: dict[str, Callable[[], object]] = {**steps, GEMM: contenders.gemms(model, shape, wanted.device)}
+    gemms = contenders.gemms(model, shape, wanted.device)
+    calls: dict[str, Callable[[], object]] = {**steps, **({} if gemms is None else {GEMM: gemms})}
     clock = CLOCKS[wanted.clock]
     times = interleaved(calls, seconds=wanted.seconds, least=wanted.least, device=wanted.device, clock=clock)
     for one in able:
-        gemm = times[GEMM] if one.seeds == 1 and one.precision == "float32" else None
+        gemm = times.get(GEMM) if one.seeds == 1 and one.precision == "float32" else None
         yield row(shape, model, one, threads, times[one.name], times.get(LOOP), gemm)
 
 

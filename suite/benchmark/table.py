@@ -38,7 +38,8 @@ def lines(rows: Sequence[Row]) -> Iterable[str]:
         step = row["step_ms"]
         quartiles = f"{_ms(step['q25'])}-{_ms(step['q75'])}"
         ratio = "" if row["ratio_to_loop"] is None else f"{row['ratio_to_loop']:.2f}"
-        text = f"{row['shape']:11} {row['model']:19} {row['engine']:15} {row['threads']:>3} "
+        model = row["model"] if len(row["model"]) <= 19 else f"\N{HORIZONTAL ELLIPSIS}{row['model'][-18:]}"
+        text = f"{row['shape']:11} {model:19} {row['engine']:15} {row['threads']:>3} "
         yield (text + f"{_ms(step['median']):>7} {quartiles:>11} {ratio:>6}").rstrip()
 
 
