@@ -32,6 +32,9 @@ def build(name: str, *, input_size: int, hidden_size: int, **options: Any) -> Re
         KeyError: an unknown name.
         TypeError: an unknown option, or one that the table's row fixes.
     """
+    if name not in MODELS:
+        known = ", ".join(MODELS)
+        raise KeyError(f"unknown model {name!r}: wanted one of {known}; a class of your own is called by itself")
     target, fixed = MODELS[name]
     both = sorted(set(fixed) & set(options))
     if both:

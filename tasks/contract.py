@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -56,7 +57,7 @@ class Spec:
             raise TaskError(f"spec.metric: wanted one of {', '.join(METRICS)}, got {self.metric!r}")
         for name in ("input_size", "output_size", "length"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, Integral) or value < 1:  # numpy's too
                 raise TaskError(f"spec.{name}: wanted a whole number from 1 on, got {value!r}")
 
 

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from suite import check, run
+from suite.record import validate
+from suite.report import __main__ as report
 from suite.store import Store
 from tests.plugins.tiny import Parity
 
@@ -179,8 +181,18 @@ def test_an_error_of_a_plugin_is_told_with_its_type_and_place(tmp_path, capsys):
 
 
 def test_a_run_that_diverges_says_where(tmp_path, capsys):
-    names = ["--models", MODEL, "--tasks", TASK, "--epochs", "3", "--executor", "inline", "--set", "lr=1e30"]
-    assert run.main([*names, "--set", "optimizer=rmsprop", "--results-dir", str(tmp_path)]) in (0, 1)
-    err = capsys.readouterr().err
-    if "diverged" in err:
-        assert "diverged in epoch " in err and " steps: loss or gradient norm not finite" in err
+    names = ["--models", "tests.plugins.faults:NotFinite", "--tasks", TASK, "--epochs", "3", "--executor", "inline"]
+    assert run.main([*names, "--results-dir", str(tmp_path)]) == 1
+    assert "diverged in epoch 1, after 1 step: loss or gradient norm not finite" in capsys.readouterr().err
+
+
+def test_a_failed_run_keeps_the_epochs_before_the_failure(tmp_path, capsys):
+    names = ["--models", f"{BAD}:Tires", "--tasks", TASK, "--epochs", "3", "--executor", "inline", "--results-dir"]
+    assert run.main([*names, str(tmp_path)]) == 1
+    (path,) = Store(tmp_path).failure_paths()
+    record = validate(json.loads(path.read_text()))
+    assert [row["epoch"] for row in record["curve"]] == [1] and record["curve"][0]["valid"] is not None
+    assert record["metrics"]["test"] is None and record["error"]["message"] == "tired"
+    assert (
+        report.main(["--results-dir", str(tmp_path), "--reports-dir", str(tmp_path / "pages")]) == 2
+    )  # no other record

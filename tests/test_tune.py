@@ -266,6 +266,7 @@ def test_the_written_section_is_what_track_tuned_trains(tmp_path, capsys):
         words += ["--set", one]
     assert main(words) == 0
     out, err = capsys.readouterr()
+    assert "tanh adding trial 2 (lr=" in err and "seed 1000" not in err
     assert "done, valid " in err and "test" not in err  # nobody is tempted to pick by the test score
     table = tomllib.loads(out)
     path = tmp_path / "my" / "adding.toml"

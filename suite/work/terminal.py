@@ -54,6 +54,19 @@ class _Life:
         return passed * (1 - self.share()) / done if done > 1e-4 and passed > 1 else None
 
 
+def _label(one: Planned) -> str:
+    """Model, task and seed; of a trial of ``suite.tune`` its number and the values tried."""
+    name, tried = f"{one.run.model} {one.run.task}", dict[str, Any]()
+    number = ""
+    for key, source in one.sources.items():
+        found = re.fullmatch(r"set: trial (\d+) of suite.tune", source)
+        if found is not None:
+            number, tried[key] = found[1], one.run.recipe.get(key)
+    if not tried:
+        return f"{name} seed {one.run.seed}"
+    return f"{name} trial {number} ({', '.join(f'{key}={value}' for key, value in tried.items())})"
+
+
 def _failure(error: Mapping[str, Any]) -> str:
     """An error in a line: its own words; of one that is not the suite's own, type and place too."""
     first = next((line.strip() for line in error["message"].splitlines() if line.strip()), "")[:200]
@@ -88,9 +101,7 @@ class Terminal:
         self.started = time.monotonic()
         self.total = len(waiting)
         for one in waiting:
-            self.lives[one.run.id] = _Life(
-                f"{one.run.model} {one.run.task} seed {one.run.seed}", one.run.budget.max_seconds
-            )
+            self.lives[one.run.id] = _Life(_label(one), one.run.budget.max_seconds)
         self._say(f"{len(waiting)} run{'' if len(waiting) == 1 else 's'} to do, {len(held)} already there")
         if self.live_wanted and waiting:
             from rich.console import Console
@@ -119,7 +130,8 @@ class Terminal:
             words = f"FAILED: {_failure(record['error'])}"
         elif status == "diverged":
             epoch, steps = len(record["curve"]), record["curve"][-1]["steps"] if record["curve"] else 0
-            words = f"diverged in epoch {epoch}, after {steps} steps: loss or gradient norm not finite"
+            many = f"{steps} step{'' if steps == 1 else 's'}"
+            words = f"diverged in epoch {epoch}, after {many}: loss or gradient norm not finite"
             words += f" (best epoch before: {metrics['best_epoch']})" if metrics["best_epoch"] else ""
         else:
             which = "valid" if self.blind else "test"

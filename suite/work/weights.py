@@ -25,7 +25,8 @@ from suite.names import resolve
 from suite.record import dumps
 from suite.runs import Run
 from suite.work.building import build_task, model_for
-from tasks.contract import Spec, Task
+from suite.work.training.measure import evaluate, evaluation_batch
+from tasks.contract import Spec, Split, Task
 
 VERSION = 1
 _SPEC = {"input_size": int, "output_size": int, "length": int, "metric": str, "higher_is_better": bool}
@@ -86,6 +87,20 @@ class Trained:
     def task(self, data_dir: Path | str | None = None) -> Task:
         """The task as the run had it: ``task.batches("test", 100, 0)`` yields the batches that were tested."""
         return build_task(self.run, None if data_dir is None else str(data_dir))
+
+    def score(self, split: Split = "test", *, data_dir: Path | str | None = None) -> float:
+        """The metric of a split, as the suite measures it: of ``test`` the score that the record has.
+
+        Args:
+            split: ``train``, ``valid`` or ``test``.
+            data_dir: root of the raw data, or None for the default one.
+        """
+        task = self.task(data_dir)
+        device = next(self.model.parameters()).device
+        size, training = evaluation_batch(task, self.run.recipe), self.model.training
+        found, _ = evaluate(self.model, task, split, batch_size=size, device=device)
+        self.model.train(training)
+        return found
 
 
 def load_trained(path: Path | str, *, engine: str = "auto") -> Trained:

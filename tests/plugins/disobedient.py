@@ -80,6 +80,20 @@ class Unsaved(Leaky):
         return h * self.hidden, h[-1] * self.hidden
 
 
+class Tires(Leaky):
+    """Raises in the training steps of the second epoch."""
+
+    def __init__(self, input_size, hidden_size, *, engine="auto"):
+        super().__init__(input_size, hidden_size, engine=engine)
+        self.steps = 0
+
+    def forward(self, x, *, profile=None):
+        self.steps += self.training and profile is None
+        if self.steps > 3:
+            raise RuntimeError("tired")
+        return super().forward(x)
+
+
 class Names(Leaky):
     """One block of state, two names."""
 

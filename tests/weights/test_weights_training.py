@@ -12,6 +12,7 @@ from models import MODELS
 from suite.work.building import build_model, build_task
 from suite.work.job import Settings, Stopped
 from suite.work.training import checkpoint
+from suite.work.weights import Trained
 from tests.weights.common import EPOCHS, LEAKY, PARITY, WORDS, anew, assert_of_the_record, planned, train
 
 TOO_LATE = "the best epoch came before they were asked for"
@@ -23,6 +24,9 @@ def test_weights_give_the_test_score_of_their_record(model, task, tmp_path):
     (one,) = planned(model, task)
     (event,) = train([one], tmp_path)
     loaded = assert_of_the_record(event, one.run, tmp_path)
+    whole = Trained(loaded, one.run, event.record["metrics"]["best_epoch"])
+    assert whole.score() == pytest.approx(event.record["metrics"]["test"], abs=1e-6)
+    assert whole.score("valid") == pytest.approx(event.record["metrics"]["valid"], abs=1e-6)
     if task == WORDS:  # the padding's vector is as it was, and gets no gradient
         assert loaded.embedding.padding_idx == 1 and not loaded.embedding.weight[1].any()
 

@@ -31,7 +31,7 @@ def diagnostics(section: Section, group: Group, looks: Mapping[str, Look]) -> Pl
         rows, columns, width=2.75 * columns, height=2.6 * rows + 0.2, left=0.7, between=0.7, titles=2
     )
     look = looks[group.run.model]
-    drawn = _profiles(panels[0], group, look, about["blocks"])
+    drawn = _profiles(panels[0], group, look, about["blocks"] or _blocks(group))
     drawn = _norms(panels[1], group, look) or drawn
     for axes, name in zip(panels[2:], names):
         drawn = _values(axes, group, name, look) or drawn
@@ -58,6 +58,11 @@ def _constant(group: Group, name: str) -> float | None:
     values = np.concatenate([entry.diagnostics[name] for entry in group.entries if name in entry.diagnostics])
     known = values[np.isfinite(values)]
     return float(known[0]) if known.size and np.ptp(known) == 0 else None
+
+
+def _blocks(group: Group) -> list[str]:
+    """Names of the state blocks, as the records of a model without a description of its own have them."""
+    return [str(name) for name in group.entries[0].record["where"].get("blocks", [])]
 
 
 def _broken(title: str) -> str:

@@ -134,6 +134,7 @@ def latex(table: Table) -> str:
     layout = "".join("l" if column.left else "r" for column in table.columns)
     lines = [
         f"% {table.title}".replace("\n", " "),
+        r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{tex_escape(table.title)}{'. ' + tex_escape(table.note) if table.note else ''}}}",

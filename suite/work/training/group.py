@@ -76,7 +76,7 @@ def run_job(job: Job, report: Callable[[Event], None], should_stop: Callable[[],
         except StopRequested:
             report(Stopped(run.id))
         except (Exception, SystemExit) as error:  # whatever a plug-in raises becomes the run's own record
-            report(Finished(failure(run, alone, error, started)))
+            report(Finished(_failed(run, alone, error, started, ready)))
             if isinstance(error, torch.AcceleratorError) and not peak.ran_out(error):  # every later call fails alike
                 broken = f"not tried: the GPU failed under seed {run.seed} in this process; repeat with --rerun failed"
             broken = broken or _unfit()
@@ -125,6 +125,15 @@ def _finished(ready: Prepared, reason: str, job: Job) -> Finished:
     if not job.settings.keep_weights or not ready.trainer.best:
         return Finished(record)
     return Finished(record, *_weights(ready.trainer, record))
+
+
+def _failed(run: Run, job: Job, error: BaseException, started: str, ready: Prepared | None) -> dict[str, Any]:
+    """The record of a failure with the epochs before it, or without them where those cannot be recorded."""
+    try:
+        made = failure(run, job, error, started, None if ready is None else ready.trainer)
+        return validate(json.loads(dumps(finite(made))))
+    except (TypeError, ValueError, RecursionError):
+        return failure(run, job, error, started)
 
 
 def _weights(trainer: Trainer, record: Mapping[str, Any]) -> tuple[bytes | None, str]:

@@ -101,7 +101,9 @@ def _metrics(trainer: Trainer, task: Task) -> dict[str, Any]:
     }
 
 
-def failure(run: Run, job: Job, error: BaseException | str, started: str) -> dict[str, Any]:
+def failure(
+    run: Run, job: Job, error: BaseException | str, started: str, trainer: Trainer | None = None
+) -> dict[str, Any]:
     """The record of a run that failed: same schema, no metrics, the error in words.
 
     Args:
@@ -109,6 +111,7 @@ def failure(run: Run, job: Job, error: BaseException | str, started: str) -> dic
         job: its job.
         error: what was raised, or, where the worker itself died, how.
         started: UTC time.
+        trainer: as far as it came, or None: the epochs that it finished stand in the record.
     """
     message, dead = str(error) or type(error).__name__, isinstance(error, str)
     trace = "" if isinstance(error, str) else "".join(traceback.format_exception(error)[-6:])
@@ -129,8 +132,8 @@ def failure(run: Run, job: Job, error: BaseException | str, started: str) -> dic
             "parameters": 0, "embedding_parameters": 0,
             "peak_bytes": None if dead else peak_bytes(torch.device(job.settings.device)),
         },
-        "curve": [],
-        "profiles": [],
+        "curve": [] if trainer is None else trainer.curve,
+        "profiles": [] if trainer is None else trainer.profiles,
         "where": {
             **provenance.where(job.settings, engine=job.settings.engine),
             "started": started, "finished": provenance.now(), "data": {}, "preset": job.settings.preset, "resumed": 0,
