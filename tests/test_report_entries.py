@@ -104,3 +104,5 @@ def test_a_shorter_budget_says_of_how_many_epochs():
     (own,) = sections(entries(make.record(run)))
     assert (by_hand.length, own.length) == ("12 of 250 epochs", OWN_BUDGET)
     assert leaderboard.heading(by_hand).endswith("12 of 250 epochs")
+    words = [leaderboard.row(one.groups[0], one)["length_text"] for one in (by_hand, own)]
+    assert words == ["12 of 250", str(own.groups[0].run.budget.epochs)]

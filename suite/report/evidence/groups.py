@@ -186,12 +186,16 @@ class Section:
         return word if self.machine is None else f"{word}-{self.machine}"
 
     @property
+    def shortened(self) -> bool:
+        """Whether its runs were given fewer epochs than the protocol has."""
+        whole, epochs = content.task(self.variant.task)["epochs"], self.groups[0].run.budget.epochs
+        return whole is not None and epochs < whole and self.budget == wording.budget(epochs, None)
+
+    @property
     def length(self) -> str:
         """The budget in words, a shorter one than the protocol's beside it: ``12 of 120 epochs``."""
-        whole, epochs = content.task(self.variant.task)["epochs"], self.groups[0].run.budget.epochs
-        if whole is not None and epochs < whole and self.budget == wording.budget(epochs, None):
-            return f"{epochs} of {wording.budget(whole, None)}"
-        return self.budget
+        whole = wording.budget(content.task(self.variant.task)["epochs"], None) if self.shortened else ""
+        return f"{self.groups[0].run.budget.epochs} of {whole}" if whole else self.budget
 
     @property
     def options(self) -> Mapping[str, Any]:

@@ -66,7 +66,7 @@ def row(group: Group, section: Section) -> dict[str, Any]:
         "variant": section.name,
         "track": section.track,
         "budget": section.budget,
-        "length_text": section.length.removesuffix(" epochs") if " of " in section.length else str(run.budget.epochs),
+        "length_text": section.length.removesuffix(" epochs") if section.shortened else str(run.budget.epochs),
         "rank": group.rank,
         "model": run.model,
         "page": f"models/{wording.slug(run.model)}.html",
