@@ -118,6 +118,15 @@ def test_a_record_of_seeds_side_by_side_is_of_all_of_them(tmp_path):
     assert Estimator(store, tasks)(planned(seeds=(1,))[0]).seconds_from == "rough"  # its seconds are of several kinds
 
 
+def test_seeds_of_one_process_are_not_said_to_run_in_two(tmp_path, capsys):
+    words = ["--models", "cornn", "--tasks", "adding", "--seeds", "0-3", "--dry-run", "--jobs", "2", *SMALL]
+    folder = ["--results-dir", str(tmp_path)]
+    assert main([*words, *folder]) == 0
+    assert "with 2 side by side" in capsys.readouterr().out
+    assert main([*words, *folder, "--seeds-per-run", "4"]) == 0
+    assert "side by side" not in capsys.readouterr().out
+
+
 def test_max_seconds_bounds_the_estimate(capsys):
     (row,) = rows(capsys, "--models", "lstm", "--tasks", "adding-5000", "--max-seconds", "60")
     assert row["seconds"] == 60

@@ -16,7 +16,7 @@ from suite.errors import DONE
 from suite.plan import Planned
 from suite.runs import is_set
 from suite.store import Store
-from suite.work.driver import cores
+from suite.work.driver import cores, groups_of
 from suite.work.estimates import sizes
 from suite.work.estimates.costs import MACHINES, Estimate, Estimator
 
@@ -138,7 +138,8 @@ def dry_run(planned: Sequence[Planned], store: Store, args: argparse.Namespace) 
     else:
         print(table(estimates))
         print("\n".join(settings(planned)) or "  (units and epochs of each: --json)")
-        print("\n".join(_footer(estimates, side_by_side=args.jobs or cores(), rerun_failed=args.rerun == "failed")))
+        jobs = min(args.jobs or cores(), len(groups_of(planned, args.seeds_per_run)))
+        print("\n".join(_footer(estimates, side_by_side=jobs, rerun_failed=args.rerun == "failed")))
     for name, trouble in estimator.troubles.items():
         print(f"{name}: no estimate: {trouble}", file=sys.stderr)
     return DONE
