@@ -35,6 +35,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--tasks", default="", metavar="A,B", help="names, or my.pkg:MyTask")
     p.add_argument("--set", dest="sets", action="append", default=[], metavar="NAME.KEY=VALUE",
                    help="another value than the class's default; repeatable")  # fmt: skip
+    p.add_argument(
+        "--hidden-size", type=cli.positive_int, default=8, metavar="H", help="of the model asked (default 8)"
+    )
+    p.add_argument("--input-size", type=cli.positive_int, default=3, metavar="I", help="of the model asked (default 3)")
+    p.add_argument("--precision", choices=("float32", "float64"), default="float32", help="of the model asked")
     p.add_argument("--json", action="store_true", help="one JSON object a promise on stdout")
     p.add_argument("--data-dir", type=Path, metavar="D", help="raw data (default: $RNNBENCH_DATA, else the cache)")
     return p
@@ -70,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     """Ask and print."""
     from suite.names import resolve
     from suite.work import checks
-    from suite.work.conformance.models import check_model
+    from suite.work.conformance.models import Sizes, check_model
     from suite.work.conformance.tasks import check_task
 
     models = cli.names(args.models, "--models") if args.models else ()
@@ -87,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             print(f"{plugin.kind} {name}")
         asked = check_model if plugin.kind == "model" else check_task
-        more = () if plugin.kind == "model" else (args.data_dir,)
+        sizes = Sizes(args.input_size, args.hidden_size, args.precision)
+        more = (sizes,) if plugin.kind == "model" else (args.data_dir,)
         for finding in asked(plugin, options[name], *more):  # type: ignore[operator]
             bad += finding.state == "FAULT"
             if args.json:

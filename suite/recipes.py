@@ -135,7 +135,9 @@ def _check_names(path: Path) -> None:
                 continue
             models = models or names("model")
             if name not in models:
-                raise UsageError(f"recipe {path}: [{prefix}{name}]: {unknown('model', name, [*models, *own])}")
+                raise UsageError(
+                    f"recipe {path}: [{prefix}{name}]: {unknown('(or not installed) model', name, [*models, *own])}"
+                )
 
 
 def want_table(value: Any, path: Path, name: str) -> dict[str, Any]:

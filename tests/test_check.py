@@ -47,6 +47,7 @@ def test_what_keeps_its_contract_has_no_fault(capsys, words):
         ("Unsaved", "reloading", "something learned or drawn is not in it"),
         ("Names", "shapes", "block_names: wanted 1 (states), got 2"),
         ("WrongBackward", "engine fused", "too far"),
+        ("WithoutNumbers", "engine fused", "inf off float64"),
         ("Missing", "", ""),
     ],
 )
@@ -81,6 +82,27 @@ def test_a_tasks_slip_is_found(capsys, name, promise, words):
     code, found = asked(capsys, "--tasks", f"{BAD}:{name}")
     faults = {one["promise"]: one["text"] for one in found if one["state"] == "FAULT"}
     assert code == 1 and words in faults[promise], faults
+
+
+@pytest.mark.parametrize(
+    ("words", "promise", "said"),
+    [(["--models", f"{BAD}:Reservoir"], "gradients", "nothing to train"),
+     (["--models", f"{BAD}:Noisy"], "seeds side by side", "random numbers in training"),
+     (["--tasks", f"{BAD}:Weighted"], "loss and score", "no plain mean over the batch"),
+     (["--models", "docs.examples.gru:PlainGRU"], "gradient profile", "not filled")],
+)  # fmt: skip
+def test_what_is_allowed_and_worth_knowing_is_a_note(capsys, words, promise, said):
+    code, found = asked(capsys, *words)
+    (note,) = (one["text"] for one in found if one["promise"] == promise and one["state"] == "note")
+    assert code == 0 and said in note
+
+
+def test_a_model_is_asked_at_sizes_and_in_a_precision_that_it_takes(capsys):
+    assert check.main(["--models", f"{BAD}:Sixteen"]) == 1
+    assert "FAULT it is built         ValueError: hidden_size: wanted a multiple of 16" in capsys.readouterr().out
+    code, found = asked(capsys, "--models", f"{BAD}:Sixteen", "--hidden-size", "16", "--precision", "float64")
+    assert code == 0 and "H=16" in found[0]["text"]
+    assert found[-1]["promise"] == "seeds side by side" and found[-1]["state"] == "ok"  # each with its own buffer
 
 
 def test_it_is_told_in_lines_and_counted(capsys):

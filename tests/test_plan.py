@@ -191,9 +191,9 @@ def test_unused_recipe_keys_are_refused(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("section", "said"),
-    [("conrn", r"\[conrn\]: unknown model 'conrn': did you mean cornn"),
-     ("quick.tnah", r"\[quick.tnah\]: unknown model 'tnah': did you mean tanh"),
-     ("tuned.lsmt", r"\[tuned.lsmt\]: unknown model 'lsmt': did you mean lstm"),
+    [("conrn", r"\[conrn\]: unknown .* model 'conrn': did you mean cornn"),
+     ("quick.tnah", r"\[quick.tnah\]: unknown .* model 'tnah': did you mean tanh"),
+     ("tuned.lsmt", r"\[tuned.lsmt\]: unknown .* model 'lsmt': did you mean lstm"),
      ("quick.search.defalt", r"\[quick.search.defalt\]: .* did you mean default")],
 )  # fmt: skip
 def test_a_section_of_no_model_is_refused(tmp_path: Path, section, said):

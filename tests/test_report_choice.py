@@ -67,6 +67,7 @@ def test_only_the_chosen_models_and_tasks_are_rendered(results, tmp_path, capsys
         (["--against", "mine"], "--against: unknown model among the chosen records 'mine'"),
         (["--models", "cornn", "--against", "lstm"], "--against: unknown model among the chosen records 'lstm'"),
         (["--models", ","], "--models: wanted at least one name"),
+        (["--against", "cornn", "--readme", "README.md"], "--readme: wanted the summary of all results"),
         (["--models", "tanh", "--tasks", "har2"], "no records to render"),
     ],
 )

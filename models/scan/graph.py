@@ -168,9 +168,8 @@ class _Replay(torch.autograd.Function):
 
 
 _recordings: OrderedDict[Hashable, Recording] = OrderedDict()
-broken = (
-    False  # a recording failed: before torch 2.12 the allocator then still counts it as under way (pytorch #180395)
-)
+# Whose recording failed: before torch 2.12 the allocator then counts it as under way (pytorch #180395).
+broken = ""
 
 
 def clear() -> None:
@@ -212,7 +211,7 @@ def call(
         if full not in _recordings:
             examples = [t if t is None or tracked else t.detach() for t in tensors]
             held = [(buffer, buffer.clone()) for buffer in buffers]
-            _recordings[full] = _recorded(recording, body, examples, profile)
+            _recordings[full] = _recorded(recording, body, examples, profile, _named(key))
             for buffer, before in held:
                 buffer.copy_(before)
             while len(_recordings) > KEPT:
@@ -223,8 +222,13 @@ def call(
         return tuple(o.clone() for o in _recordings[full].forward(tensors))
 
 
+def _named(key: Hashable) -> str:
+    """The class of the cell or module that a key of a recording holds."""
+    return type(key[1]).__name__ if isinstance(key, tuple) and len(key) > 1 else str(key)
+
+
 def _recorded(
-    recording: type[Recording], body: Body, tensors: Sequence[Tensor | None], profile: Tensor | None
+    recording: type[Recording], body: Body, tensors: Sequence[Tensor | None], profile: Tensor | None, name: str
 ) -> Recording:
     try:
         return recording(body, tensors, profile)
@@ -234,7 +238,8 @@ def _recorded(
         if "out of memory" in str(error):  # of the driver: not torch's own class
             raise
         global broken
-        broken = broken or (torch.__version__ < "2.12" and any(t is not None and t.is_cuda for t in tensors))
+        if torch.__version__ < "2.12" and any(t is not None and t.is_cuda for t in tensors):
+            broken = broken or name
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EngineError(f"engine graph: this model cannot be recorded as a CUDA graph: {line}") from error
 

@@ -88,6 +88,8 @@ def report(args: argparse.Namespace) -> int:
         cli.names(text, option) if text else () for text, option in ((args.models, "--models"), (args.tasks, "--tasks"))
     )
     choice = Choice(models, tasks, args.against)
+    if args.readme and choice != Choice():
+        raise UsageError("--readme: wanted the summary of all results, so no --models, --tasks or --against")
     made = render(args.results_dir, args.reports_dir, formats=chosen, warn=_warn, choice=choice)
     if made is None:
         raise UsageError(f"no records to render under {args.results_dir / 'records'}: make some with {_EXAMPLE}")

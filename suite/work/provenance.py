@@ -12,7 +12,7 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -122,21 +122,25 @@ def plugins(run: Run) -> dict[str, str]:
 
     The commit does not tell of them. What that file imports in turn is not hashed.
     """
-    return dict(_plugins(run.model, run.task))
+    modules = {run.model: _module("model", run.model), run.task: _module("task", run.task)}
+    return {name: found for name, module in modules.items() if (found := _hash(module)) is not None}
 
 
 @functools.cache
-def _plugins(model: str, task: str) -> dict[str, str]:
-    found = {}
-    for kind, name in (("model", model), ("task", task)):
-        cls = resolve(kind, name).cls  # type: ignore[arg-type]
-        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-        if cls.__module__.partition(".")[0] not in ("models", "tasks") and file is not None:
-            try:
-                found[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
-            except OSError:
-                continue  # of a package that is no file
-    return found
+def _module(kind: Literal["model", "task"], name: str) -> str:
+    return str(resolve(kind, name).cls.__module__)
+
+
+@functools.cache
+def _hash(module: str) -> str | None:
+    """Of the module's file when this was first asked: what is imported stays, whatever becomes of the file."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if module.partition(".")[0] in ("models", "tasks") or file is None:
+        return None
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12]
+    except OSError:  # of a package that is no file
+        return None
 
 
 def leg(settings: Settings, *, engine: str, together: int) -> dict[str, Any]:

@@ -117,6 +117,52 @@ class WrongBackward(TanhRNN):
         return WrongSlope()
 
 
+class NoNumber(TanhCell):
+    """Its forward in place gives no number."""
+
+    def forward_(self, a, state, new, p):
+        super().forward_(a, state, new, p)
+        new.fill_(torch.nan)
+
+
+class WithoutNumbers(TanhRNN):
+    """A cell whose fast engine gives NaN."""
+
+    whole_engines = ()
+
+    def cell(self):
+        return NoNumber()
+
+
+class Reservoir(Leaky):
+    """Nothing to train in it."""
+
+    def __init__(self, input_size, hidden_size, *, engine="auto"):
+        super().__init__(input_size, hidden_size, engine=engine)
+        self.requires_grad_(False)
+
+
+class Sixteen(Leaky):
+    """Takes units by sixteen, and its buffer is drawn."""
+
+    def __init__(self, input_size, hidden_size, *, engine="auto"):
+        if hidden_size % 16:
+            raise ValueError("hidden_size: wanted a multiple of 16")
+        super().__init__(input_size, hidden_size, engine=engine)
+        self.register_buffer("mask", torch.rand(hidden_size))
+
+    def forward(self, x, *, profile=None):
+        h, _ = super().forward(x)
+        return h * self.mask, h[-1] * self.mask
+
+
+class Noisy(Leaky):
+    """Drops numbers in training."""
+
+    def forward(self, x, *, profile=None):
+        return super().forward(F.dropout(x, 0.5, self.training))
+
+
 class BareCell:
     """What rung 1 asks for, and no more."""
 
@@ -161,6 +207,14 @@ class SummedLoss(Parity):
 
     def loss(self, outputs, batch):
         return super().loss(outputs, batch) * len(batch.y)
+
+
+class Weighted(Parity):
+    """Classes weigh differently, so halves of a batch do not average to the whole."""
+
+    def loss(self, outputs, batch):
+        logits = torch.cat((torch.zeros_like(outputs), outputs), 1)
+        return F.cross_entropy(logits, batch.y.long().flatten(), weight=torch.tensor([1.0, 1.5], dtype=logits.dtype))
 
 
 class NumberAsLoss(Parity):

@@ -112,7 +112,7 @@ def _train_together(job: Job, report: Callable[[Event], None], should_stop: Call
             tell(f"{job.runs[0].model} {job.runs[0].task}: seeds go one by one: {str(error).splitlines()[0]}")
             return set(held)
         for one in held.values():
-            report(Finished(failure(one.trainer.run, job, error, one.started)))
+            report(Finished(_failed(one.trainer.run, job, error, one.started, one)))
     return set()
 
 
@@ -241,7 +241,9 @@ def _unfit() -> str:
     graph = sys.modules.get("models.scan.graph")
     if graph is None or not graph.broken:
         return ""
-    return "not tried: a recording of a CUDA graph failed in this process before; repeat with --rerun failed"
+    return (
+        f"not tried: {graph.broken} could not be recorded as a CUDA graph in this process; --rerun failed tries again"
+    )
 
 
 def _resumed(make: Callable[[], Trainer], path: Path, run: Run) -> tuple[Trainer, dict[str, Any] | None]:

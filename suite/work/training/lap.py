@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 THREADS = Path("/proc/self/task")
-SEEN_EVERY = 0.25  # seconds
+SEEN_EVERY = 1.0  # seconds
 
 
 class Times(NamedTuple):
@@ -45,21 +45,33 @@ def waiting() -> dict[str, int]:
 
 
 class Lap:
-    """The three clocks since the last reading; waiting is looked up four times a second, not at every step."""
+    """The three clocks since the last reading.
+
+    How long threads waited is looked up once a second, not at every step, and where ``restart`` and ``rest`` say so: at
+    both ends of an epoch's training, so that what lies between two epochs is not counted.
+    """
 
     def __init__(self) -> None:
-        self._seen_at = -math.inf
-        self.restart()
+        self.restart(look=True)
 
-    def restart(self) -> None:
-        """Forget the time since the last reading."""
+    def restart(self, *, look: bool = False) -> None:
+        """Forget the time since the last reading; with ``look`` the waiting since then too."""
         self._wall, self._processor = time.perf_counter(), time.process_time()
-        if self._wall - self._seen_at > SEEN_EVERY:
+        if look:
             self._waiting, self._seen_at = waiting(), self._wall
 
     def take(self) -> Times:
-        """The times since the last reading, and restart."""
-        wall, processor, before = self._wall, self._processor, self._waiting
+        """The times since the last reading, and restart; waiting is counted where it is looked up."""
+        wall, processor = self._wall, self._processor
         self.restart()
-        waited = max((now - before.get(name, 0) for name, now in self._waiting.items()), default=math.nan)
-        return Times(self._wall - wall, self._processor - processor, waited / 1e9)
+        times = Times(self._wall - wall, self._processor - processor, 0.0)
+        if self._wall - self._seen_at < SEEN_EVERY:
+            return times
+        return times._replace(waited=self.rest())
+
+    def rest(self) -> float:
+        """Seconds of waiting since they were last looked up, and restart."""
+        before = self._waiting
+        self.restart(look=True)
+        longest = max((now - before.get(name, 0) for name, now in self._waiting.items()), default=math.nan)
+        return longest / 1e9

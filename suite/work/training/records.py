@@ -127,7 +127,11 @@ def failure(
             "name": "unknown", "higher_is_better": True,
             **dict.fromkeys(("test", "test_last", "valid", "best_epoch", "test_loss", "chance")),
         },
-        "seconds": {**zero, **dict.fromkeys(("step_median", "step_q25", "step_q75"))},
+        "seconds": {
+            **zero,
+            **({} if trainer is None else {name: digits(value, 6) or 0.0 for name, value in trainer.seconds.items()}),
+            **dict.fromkeys(("step_median", "step_q25", "step_q75")),
+        },
         "size": {
             "parameters": 0, "embedding_parameters": 0,
             "peak_bytes": None if dead else peak_bytes(torch.device(job.settings.device)),

@@ -227,6 +227,9 @@ class SideBySide:
                 self._breathe()
                 lap.restart()
         self._flush(lap)
+        rest = lap.rest()
+        for trainer in self.active:
+            trainer.seconds["train_waited"] += rest
         return "max_seconds" if self.active and self.active[0].out_of_time() else ""
 
     def _stacked(self, parts: Sequence[Batch], lap: Lap) -> Batch:

@@ -138,6 +138,7 @@ class Trainer:
         reason = ""
         while not reason and self.epoch <= self.run.budget.epochs:
             reason = self._train_epoch()
+            self.seconds["train_waited"] += self.lap.rest()
             self.end_epoch(reason)
             done = bool(reason) or self.epoch > self.run.budget.epochs
             if not done and self.due_to_save(time.perf_counter()):
@@ -173,7 +174,7 @@ class Trainer:
     def _train_epoch(self) -> str:
         set_rates(self.optimizer, self.base_lrs, lr_scale(self.recipe, self.epoch))
         batches = self.epoch_batches()
-        self.lap.restart()
+        self.lap.restart(look=True)
         if self.step and self.out_of_time():
             return "max_seconds"  # it was stopped in the evaluation that ends it
         for batch in batches:
