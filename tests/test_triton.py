@@ -72,6 +72,9 @@ def test_too_old_a_gpu(monkeypatch):
     )
     facts = {"dtype": torch.float32, "hidden_size": 8, "precision": "float32"}
     line = "the GPU is too old: wanted compute capability 8.0, got 7.5"
+    monkeypatch.setattr("models.scan.triton._cannot_launch", lambda: "no compiler")
+    assert unavailable("cuda") == "no compiler"
+    monkeypatch.setattr("models.scan.triton._cannot_launch", lambda: None)
     assert unavailable("cuda") is None
     assert why_not(TanhCell(), device=torch.device("cuda:0"), **facts) is None
     assert why_not(TanhCell(), device=torch.device("cuda"), **facts) is None
