@@ -87,12 +87,11 @@ def run(args: argparse.Namespace) -> int:
     for name, plugin in plugins.items():
         options[name] = {**plugin.fixed, **plugin.options(options[name])}
     checks.fetch_for([(one, options[name]) for name, one in plugins.items() if one.kind == "task"], args.data_dir)
-    bad = 0
+    bad, sizes = 0, Sizes(args.input_size, args.hidden_size, args.precision)
     for name, plugin in plugins.items():
         if not args.json:
             print(f"{plugin.kind} {name}")
         asked = check_model if plugin.kind == "model" else check_task
-        sizes = Sizes(args.input_size, args.hidden_size, args.precision)
         more = (sizes,) if plugin.kind == "model" else (args.data_dir,)
         for finding in asked(plugin, options[name], *more):  # type: ignore[operator]
             bad += finding.state == "FAULT"

@@ -110,7 +110,7 @@ def recipe_values(task: str, *, preset: str | None, extra: Path | None) -> Itera
 
 def records(root: Path) -> Iterator[Row]:
     """Every record and failure; one that cannot be read is ``broken`` and says why."""
-    from suite.record import RecordError, load
+    from suite.record import RecordError, load, share
     from suite.store import Store
 
     store = Store(root)
@@ -126,7 +126,7 @@ def records(root: Path) -> Iterator[Row]:
             "task": run["task"], "seed": run["seed"], "track": run["track"], "preset": record["where"]["preset"],
             "epochs": len(record["curve"]), "metric": metrics["name"], "test": metrics["test"],
             "settings": _settings(record), "task_options": run["task_options"],
-            "seconds": record["seconds"]["train"], "path": str(path),
+            "seconds": share(record, "train"), "path": str(path),
         }  # fmt: skip
 
 

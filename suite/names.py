@@ -154,6 +154,11 @@ def _built_in(kind: Kind) -> dict[str, tuple[str, dict[str, Any]]]:
     return dict(getattr(importlib.import_module(module), attribute))
 
 
+def is_known(kind: Kind, name: str) -> bool:
+    """Whether the table or an entry point has the name; entry points are looked through only if the table has not."""
+    return name in _built_in(kind) or name in table(kind)
+
+
 def resolve(kind: Kind, name: str) -> Plugin:
     """The plug-in that a name stands for.
 

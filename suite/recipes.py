@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UsageError, unknown
-from suite.names import Plugin, coerce
+from suite.names import Plugin, coerce, is_known
 from suite.names import table as names
 from suite.store import safe_name
 
@@ -127,17 +127,12 @@ def _check_names(path: Path) -> None:
         for part in ("tuned", "search")
         if isinstance(held.get(part), dict)
     ]
-    models: dict[str, Any] = {}
     for prefix, section in places:
         own = ("default", "tuned", "search", *(PRESETS if not prefix else ("task",)))
         for name in section:
-            if name in own or ":" in name:
-                continue
-            models = models or names("model")
-            if name not in models:
-                raise UsageError(
-                    f"recipe {path}: [{prefix}{name}]: {unknown('(or not installed) model', name, [*models, *own])}"
-                )
+            if name not in own and ":" not in name and not is_known("model", name):
+                known = [*names("model"), *own]
+                raise UsageError(f"recipe {path}: [{prefix}{name}]: {unknown('(or not installed) model', name, known)}")
 
 
 def want_table(value: Any, path: Path, name: str) -> dict[str, Any]:

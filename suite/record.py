@@ -159,6 +159,15 @@ WHERE: dict[str, Field] = {
 }
 
 
+def share(record: Mapping[str, Any], name: str) -> float | None:
+    """A run's part of one of its record's training times (``train``, ``step_median``, ...).
+
+    Seeds trained side by side have one clock, and each record holds the seconds of all: divided by their number.
+    """
+    value = record["seconds"][name]
+    return None if value is None else float(value) / int(record["where"].get("seeds_together", 1))
+
+
 def finite(value: Any) -> Any:
     """``value`` with every float that is not finite replaced by None, through lists and dicts."""
     if isinstance(value, float):

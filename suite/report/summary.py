@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean, median, stdev
 from typing import Any
 
+from suite.record import share
 from suite.report import wording
 from suite.runs import Run
 
@@ -36,16 +37,10 @@ def _last_gradient_norm(record: Mapping[str, Any]) -> float | None:
     return quantiles[2] if len(quantiles) == 5 else None
 
 
-def _share(record: Mapping[str, Any], name: str) -> float | None:
-    """One of the record's times; of seeds side by side, whose clock is one, the share of this one."""
-    value = record["seconds"][name]
-    return None if value is None else float(value) / int(record["where"].get("seeds_together", 1))
-
-
 def _row(run: Run, records: list[dict[str, Any]]) -> dict[str, Any]:
     done = [record for record in records if record["status"] == "done"]
     scores = [record["metrics"]["test"] for record in done if record["metrics"]["test"] is not None]
-    step = _mean(_share(record, "step_median") for record in done)
+    step = _mean(share(record, "step_median") for record in done)
     norms = [norm for record in done if (norm := _last_gradient_norm(record)) is not None]
     return {
         "task": run.task,
@@ -64,7 +59,7 @@ def _row(run: Run, records: list[dict[str, Any]]) -> dict[str, Any]:
         "mean": fmean(scores) if scores else None,
         "sd": stdev(scores) if len(scores) > 1 else None,
         "loss": _mean(record["metrics"]["test_loss"] for record in done),
-        "seconds": _mean(_share(record, "train") for record in done),
+        "seconds": _mean(share(record, "train") for record in done),
         "ms_per_step": None if step is None else 1000 * step,
         "gradient_norm": median(norms) if norms else None,
         "parameters": records[0]["size"]["parameters"],

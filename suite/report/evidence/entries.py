@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.record import RecordError, load
+from suite.record import RecordError, load, share
 from suite.runs import Run
 from suite.store import Store
 
@@ -99,9 +99,8 @@ class Entry:
         return name if self.together == 1 else f"{name}-x{self.together}"
 
     def seconds(self, name: str) -> float | None:
-        """One of the record's times: of seeds side by side, whose clock is one, the share of this one."""
-        value = self.record["seconds"][name]
-        return None if value is None else float(value) / self.together
+        """One of the record's training times, its share of it (``suite.record.share``)."""
+        return share(self.record, name)
 
     @property
     def clock(self) -> Array:

@@ -15,6 +15,7 @@ from torch.func import functional_call, vmap
 from models.classifier import SequenceModel
 from models.contract import CellRecurrence, Recurrence
 from models.scan.engines import NAMES, EngineError
+from suite.errors import words
 from suite.names import Plugin
 from suite.work.building import seeded
 from suite.work.conformance.finding import Broken, Findings, Noted, asked
@@ -176,7 +177,7 @@ class _Asked:
         try:
             h, _ = vmap(lambda own, x: functional_call(models[0], own, (x,)))(stacked, torch.stack([self.x, self.x]))
         except Exception as error:  # vmap raises many kinds
-            raise Noted(f"vmap refuses it, so --seeds-per-run goes seed by seed: {_line(error)}") from error
+            raise Noted(f"vmap refuses it, so --seeds-per-run goes seed by seed: {words(error)}") from error
         with torch.no_grad():
             if not torch.allclose(h[1], models[1](self.x)[0], rtol=1e-4, atol=1e-5):
                 raise Noted("under vmap it computes something else, so --seeds-per-run goes seed by seed")
@@ -230,10 +231,6 @@ def _apart(found: list[Tensor], exact: list[Tensor]) -> float:
 
 def _far(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max())
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def check_model(plugin: Plugin, options: Mapping[str, Any], sizes: Sizes) -> Findings:
