@@ -85,6 +85,14 @@
         board.hidden = !fits || left === 0;
         shown += board.hidden ? 0 : 1;
       });
+      var filtered = Array.from(wanted.values()).some(Boolean);
+      document.querySelectorAll("details.more").forEach(function (more) {
+        var here = Array.from(more.querySelectorAll(".board")).some(function (board) {
+          return !board.hidden;
+        });
+        more.hidden = !here;
+        if (filtered && here) more.open = true;
+      });
       document.getElementById("shown").textContent = shown + (shown === 1 ? " table" : " tables");
       document.getElementById("nothing").hidden = shown > 0;
     };

@@ -11,12 +11,12 @@ from suite.report import content, style, wording
 from suite.report.evidence import inputs, published
 from suite.report.evidence.entries import Entry, read, read_failures
 from suite.report.evidence.sections import sections
-from suite.report.site import model_page, pages, readme
+from suite.report.site import first_page, model_page, pages, readme
 from suite.report.site.pages import Measurements
 from suite.report.site.site import Site
-from suite.report.site.views import View, filters, view
-from suite.report.tables import across, comparisons
-from suite.report.tables.table import FORMATS, Table, markdown
+from suite.report.site.views import View, view
+from suite.report.tables import comparisons
+from suite.report.tables.table import FORMATS
 
 MENU = (
     ("Leaderboard", "index.html"),
@@ -166,8 +166,7 @@ def stand(entries: Sequence[Entry]) -> str:
 
 
 def _pages(site: Site, views: Sequence[View], measurements: Measurements) -> None:
-    combined = [site.table(table) for table in across.tables([item.section for item in views])]
-    site.page("index.html", "index.html", title="Leaderboard", views=views, filters=filters(views), across=combined)
+    first_page.write(site, views)
     _task_pages(site, views)
     models = wording.model_order(
         [*wording.MODEL_TITLES, *(group.run.model for item in views for group in item.section.groups)]
@@ -180,7 +179,6 @@ def _pages(site: Site, views: Sequence[View], measurements: Measurements) -> Non
     pages.theory(site, measurements)
     pages.speed(site, views, measurements)
     site.page("methods.html", "methods.html", title="Methods")
-    site.write("leaderboard.md", leaderboard(views, combined, site.stand))
 
 
 def _model_item(model: str) -> dict[str, str]:
@@ -207,14 +205,6 @@ def _task_pages(site: Site, views: Sequence[View]) -> None:
         )
         items.append({"title": about["title"], "text": about["summary"], "path": path})
     site.page("tasks.html", "list.html", title="Tasks", items=items)
-
-
-def leaderboard(views: Sequence[View], combined: Sequence[Table], stand_: str) -> str:
-    """The leaderboard for a README."""
-    parts = ["# Leaderboard", "", stand_, ""]
-    parts += [markdown(item.short) for item in views]
-    parts += [markdown(table) for table in combined]
-    return "\n".join(parts)
 
 
 def _rendered(site: Site, records: int, left_out: int, digest: str) -> Rendered:

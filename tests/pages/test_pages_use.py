@@ -73,6 +73,21 @@ def test_filters_by_task_variant_track_and_machine(visit):
     assert page.locator("#shown").text_content() == "1 table"
 
 
+def test_a_filter_opens_the_folded_tables_that_it_wants(browser, tmp_path):
+    store = Store(tmp_path / "results")
+    store.put(make.record(make.run()))
+    store.put(make.record(make.run(task="har2", recipe={"epsilon": 2.0}), sources={"epsilon": "set: by hand"}))
+    assert main(["--results-dir", str(tmp_path / "results"), "--reports-dir", str(tmp_path)]) == 0
+    page = browser.new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    assert shown(page) == ["psmnist (data=mnist)"]
+    page.select_option("select[name=task]", "psmnist")
+    assert page.locator("details.more").is_hidden()
+    page.select_option("select[name=task]", "har2")
+    assert shown(page) == ["har2"]
+    page.close()
+
+
 def test_every_link_inside_the_site_leads_somewhere(site):
     import re
     from urllib.parse import unquote

@@ -108,6 +108,11 @@ def _curves(values: Any, name: str) -> None:
         _check(one, {"label": _TEXT}, f"{name}[{i}].")
         _numbers(one.get("x"), f"{name}[{i}].x")
         _numbers(one.get("y"), f"{name}[{i}].y", length=len(one["x"]))
+        names = one.get("names", [])
+        if not isinstance(names, list) or len(names) not in (0, len(one["x"])):
+            raise InputError(
+                f"field {name}[{i}].names: wanted a name for each of {len(one['x'])} points, got {names!r}"
+            )
 
 
 def read(

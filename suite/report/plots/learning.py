@@ -21,7 +21,12 @@ def _valid(entry: Entry) -> Array:
 
 
 def learning(
-    section: Section, looks: Mapping[str, Look], *, published: Sequence[Curve] = (), against: str | None = None
+    section: Section,
+    looks: Mapping[str, Look],
+    *,
+    published: Sequence[Curve] = (),
+    against: str | None = None,
+    log: bool = False,
 ) -> Plot | None:
     """Validation metric against epochs (``against="steps"``: optimiser steps), all models in one figure.
 
@@ -30,6 +35,7 @@ def learning(
         looks: a look for every model.
         published: curves from a publication to lay over, labelled with their source.
         against: ``epoch`` or ``steps``; None takes steps for errors and epochs for accuracies.
+        log: whether that axis is logarithmic, for runs of very different lengths.
 
     Returns:
         The plot, or None where no run of the section has a validation value.
@@ -47,7 +53,10 @@ def learning(
             curve.epoch, curve.valid, color=look.colour, linewidth=1.1, dashes=(5, 1.5, 1, 1.5), label=curve.label
         )
     axes.set_xlabel("epoch" if column == "epoch" else "optimiser steps")
-    common.whole_numbers(axes)
+    if log:
+        axes.set_xscale("log")
+    else:
+        common.whole_numbers(axes)
     common.metric_axis(axes, section, "validation")
     common.legend(figure, axes)
     note = " A line that ends in a cross is a run that diverged." if any(g.diverged for g in section.groups) else ""

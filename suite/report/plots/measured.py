@@ -98,19 +98,27 @@ def machine(values: Mapping[str, Any]) -> str:
 
 def check(stem: str, values: Mapping[str, Any], looks: Mapping[str, Look]) -> Plot:
     """One theory check: its curves, and the bounds where it has some."""
-    figure, (axes,) = style.canvas()
+    named = next((series for series in values["series"] if series.get("names")), None)
+    figure, (axes,) = style.canvas(titles=2 if named else 0)
     for index, series in enumerate(values["series"]):
         look = _look(series["label"], index, looks)
         x, y = (_array(series[key]) for key in ("x", "y"))
-        axes.plot(
-            x, y, label=series["label"], markevery=common.mark_every(x.size, 5 * index), **common.line_style(look, "-")
-        )
+        drawn = common.line_style(look, "-")
+        if series.get("names"):
+            drawn["linestyle"] = "none"
+        else:
+            drawn["markevery"] = common.mark_every(x.size, 5 * index)
+        axes.plot(x, y, label=series["label"], **drawn)
     for bound, dashes in zip(values["bound"], itertools.cycle(_DASHES)):
         x, y = (_array(bound[key]) for key in ("x", "y"))
         axes.plot(x, y, color=style.INK, linestyle=dashes, linewidth=1.5, label=bound["label"])
     for axis in ("x", "y"):
         if values[f"log_{axis}"]:
             axes.set(**{f"{axis}scale": "log"})
+    if named is not None:
+        above = axes.get_xaxis_transform()
+        for place, (name, x) in enumerate(zip(named["names"], named["x"])):  # in two rows: neighbours may be close
+            axes.text(x, 1.09 if place % 2 else 1.02, name, transform=above, ha="center", fontsize=9, color=style.INK)
     axes.set_xlabel(values["x_label"])
     axes.set_ylabel(values["y_label"])
     common.legend(figure, axes)

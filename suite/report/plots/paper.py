@@ -133,7 +133,9 @@ def psmnist_128(sections: Sequence[Section], looks: Mapping[str, Look]) -> Plot 
             labelled.append(replace(_counted(group), primary=False))
         else:
             labelled.append(_counted(group))
-    plot = learning.learning(replace(home, groups=labelled, name="psmnist, 128 units"), looks)
+    spans = [group.run.budget.epochs for group in labelled]
+    section = replace(home, groups=labelled, name="psmnist, 128 units")
+    plot = learning.learning(section, looks, log=max(spans) > 4 * min(spans))
     if plot is None:
         return None
     caption = plot.caption + (

@@ -15,13 +15,13 @@ from suite.report.tables.leaderboard import heading
 from suite.report.tables.table import Column, Table
 
 
-def standing(model: str, views: Sequence[View]) -> Table | None:
-    """Where the model stands: its rows of every section."""
+def standing(model: str, views: Sequence[View], *, by_hand: bool) -> Table | None:
+    """Where the model stands: its rows of every section, those of recipes changed by hand or the others."""
     rows = [
         dict(row) | {"page": f"tasks/{view.task_slug}.html#{view.section.slug}"}
         for view in views
         for row in view.short.rows
-        if row["model"] == model
+        if row["model"] == model and row["by_hand"] is by_hand
     ]
     if not rows:
         return None
@@ -41,7 +41,12 @@ def standing(model: str, views: Sequence[View]) -> Table | None:
     for row in rows:
         unit = "%" if row["metric"] == "accuracy" else wording.metric_unit(row["metric"])
         row["score_text"] = row["mean_text"] + (f" {unit}" if row["mean"] is not None else "")
-    return Table(f"model-{wording.slug(model)}", f"{wording.model_title(model)}: results", columns, rows)
+    slug, title = f"model-{wording.slug(model)}", f"{wording.model_title(model)}: results"
+    return (
+        Table(f"{slug}-by-hand", f"{title} of recipes set by hand", columns, rows)
+        if by_hand
+        else Table(slug, title, columns, rows)
+    )
 
 
 def recipe_table(group: Group, section: Section) -> Table:
@@ -131,7 +136,7 @@ def write(model: str, views: Sequence[View], site: Site) -> None:
             plot = diagnostics.diagnostics(view.section, group, site.looks) if group.primary else None
             if plot is not None:
                 plots.append(site.plot(plot))
-    results = standing(model, views)
+    results, by_hand = (standing(model, views, by_hand=changed) for changed in (False, True))
     about = content.model(model)
     site.page(
         f"models/{wording.slug(model)}.html",
@@ -141,6 +146,7 @@ def write(model: str, views: Sequence[View], site: Site) -> None:
         model=about,
         equations=[content.equation(line) for line in about["equations"]],
         results=site.table(results) if results else None,
+        by_hand=site.table(by_hand) if by_hand else None,
         recipes=recipes,
         plots=plots,
     )

@@ -84,7 +84,7 @@ _PUBLISHED = (
     Column("published", "published", "published_text"),
     Column("published_hidden", "H there", "published_hidden_text"),
     Column("difference", "ours − published", "difference_text"),
-    Column("verdict", "verdict", left=True),
+    Column("verdict", "verdict", left=True, wrap=True),
     Column("reasons", "why", left=True, wide=True),
     Column("source", "source", left=True, wide=True),
 )

@@ -81,6 +81,7 @@ def row(group: Group, section: Section) -> dict[str, Any]:
         "diverged": len(group.diverged),
         "failed": len(group.failed),
         "complete": group.complete,
+        "by_hand": bool(group.by_hand),
         "mean": spread.mean,
         "sd": spread.sd,
         "low": spread.low,
@@ -172,7 +173,7 @@ def spoken(full: Table) -> Table:
 
 
 SHORT = (
-    *("rank", "label", "mean", "low", "finished", "best", "published", "against", "recipe"),
+    *("rank", "label", "mean", "low", "finished", "best", "published", "recipe"),
     *("hidden_size", "parameters", "epochs", "train_seconds"),
 )
 
@@ -199,8 +200,15 @@ def short(section: Section, full: Table) -> Table:
     headlines = beside.headlines(section)
     rows = [dict(values) | _published(headlines.get(str(values["group"])), section.metric) for values in full.rows]
     held = {column.key: column for column in full.columns} | {
-        "published": Column("published", "published", "published_text", note="As its source prints it."),
-        "against": Column("against", "against it", left=True, link="published_page"),
+        "published": Column(
+            "published",
+            "published",
+            "published_text",
+            more=("against",),
+            link="published_page",
+            wrap=True,
+            note="As its source prints it, and whether ours differs; not comparable: the page says why.",
+        ),
     }
     return Table(full.name, full.title, [held[key] for key in SHORT], rows, full.note)
 
@@ -210,7 +218,7 @@ def _published(comparison: beside.Comparison | None, metric: str) -> dict[str, A
         return {"published": None, "published_text": wording.MISSING, "against": None, "published_page": None}
     return {
         "published": comparison.published.value,
-        "published_text": wording.metric(comparison.published.value, metric),
+        "published_text": f"{wording.metric(comparison.published.value, metric)}, {comparison.verdict}",
         "against": comparison.verdict,
         "published_page": "published.html",
     }

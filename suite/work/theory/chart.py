@@ -27,15 +27,18 @@ class Curve:
         label: what it is.
         x: where.
         y: what.
+        names: of the points, where each stands for something of its own and no line joins them.
     """
 
     label: str
     x: tuple[float, ...]
     y: tuple[float | None, ...]
+    names: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"label": self.label, "x": list(self.x), "y": list(self.y)}
+        values = {"label": self.label, "x": list(self.x), "y": list(self.y)}
+        return values | ({"names": list(self.names)} if self.names else {})
 
 
 def curve(label: str, x: Numbers, y: Numbers, *, log: bool = False) -> Curve:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
-from suite.work.theory.chart import Chart, curve, listed, short
+from suite.work.theory.chart import Chart, Curve, curve, listed, short
 from suite.work.theory.setting import CORNN, Setting
 
 QUANTITIES = ("w_norm_inf", "z_norm_inf", "eta", "eta_general")
@@ -45,18 +46,19 @@ def assumption(setting: Setting) -> Iterator[Chart]:
     grid = torch.logspace(*ends, 50, dtype=torch.float64)
     at = "time step dt of the recipe"
 
-    def means(name: str) -> list[float]:
-        return [float(table[name].mean()) for _, table in found.values()]
+    def points(label: str, name: str) -> Curve:
+        means = [float(table[name].mean()) for _, table in found.values()]
+        return replace(curve(label, steps, means, log=True), names=tuple(found))
 
     forms = {"eta, gamma = epsilon = 1 (recalled)": "eta", "eta with the recipe's gamma and epsilon": "eta_general"}
-    shown = [curve(label, steps, means(name), log=True) for label, name in forms.items()]
+    shown = [points(label, name) for label, name in forms.items()]
     yield Chart(
         "assumption", "assumption", "Weight assumption at initialisation", at, "eta", tuple(shown),
         _finding(found, setting.seeds),
         bound=(curve("dt^(1/2)", grid, grid.sqrt()), curve("dt", grid, grid)), log_x=True, log_y=True,
     )  # fmt: skip
     allowed = [largest_norms(float(dt), 0.5)[0] for dt in grid]
-    norms = [curve("|W|", steps, means("w_norm_inf"), log=True), curve("|Z|", steps, means("z_norm_inf"), log=True)]
+    norms = [points("|W|", "w_norm_inf"), points("|Z|", "z_norm_inf")]
     over = [task for task, (dt, table) in found.items() if table["w_norm_inf"].mean() > largest_norms(dt, 0.5)[0]]
     yield Chart(
         "assumption-norms", "assumption", "Norms of the recurrent weights at initialisation", at,

@@ -1,0 +1,40 @@
+"""The first page: the overview, the tables of all sections, and what holds across tasks; the same as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from suite.report.site.site import Site
+from suite.report.site.views import View, filters
+from suite.report.tables import across, overview
+from suite.report.tables.table import Table, markdown
+
+
+def write(site: Site, views: Sequence[View]) -> None:
+    """Write the page and its Markdown; sections that the overview leaves out stand last, folded."""
+    sections = [view.section for view in views]
+    kept = overview.kept(sections)
+    glance = site.table(overview.table(kept, rest="in the last tables")) if kept else None
+    lengths = overview.lengths(sections)
+    combined = [site.table(table) for table in across.tables(sections)]
+    shown = {section.slug for section in kept or sections}
+    main = [view for view in views if view.section.slug in shown]
+    more = [view for view in views if view.section.slug not in shown]
+    site.page(
+        "index.html",
+        "index.html",
+        title="Leaderboard",
+        overview=glance,
+        lengths=lengths,
+        main=main,
+        more=more,
+        filters=filters(views),
+        across=combined,
+    )
+    tables = [*([glance] if glance else []), *(view.short for view in [*main, *more]), *combined]
+    site.write("leaderboard.md", _markdown(tables, site.stand, lengths))
+
+
+def _markdown(tables: Sequence[Table], stand: str, lengths: str) -> str:
+    """The leaderboard for a README."""
+    return "\n".join(["# Leaderboard", "", stand, "", lengths, "", *(markdown(table) for table in tables)])

@@ -1,0 +1,132 @@
+"""The overview: a row a section, a column a model. A README and the first page show the same table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from suite.report import content, wording
+from suite.report.evidence.groups import OWN_BUDGET, Group, Section
+from suite.report.evidence.sections import representatives
+from suite.report.tables.table import Column, Table
+
+
+def kept(sections: Sequence[Section]) -> list[Section]:
+    """The sections that an overview tells, each with one group a model.
+
+    Left out are recipes that were changed by hand, and sections all of whose models have longer runs in another one.
+    """
+    told = [replace(section, groups=_told(section)) for section in sections]
+    told = [section for section in told if section.groups]
+    return [section for section in told if not _outdone(section, told)]
+
+
+def _told(section: Section) -> list[Group]:
+    plain = [group for group in section.groups if not group.by_hand]
+    chosen = representatives(plain, higher_is_better=section.higher_is_better)
+    return [replace(group, primary=True) for group in chosen]
+
+
+def _outdone(section: Section, others: Sequence[Section]) -> bool:
+    """Whether all models of the section have longer runs on the same variant, with as many units and seeds."""
+
+    def longer(group: Group) -> bool:
+        return any(
+            (other.variant, other.track) == (section.variant, section.track)
+            and one.run.model == group.run.model
+            and one.run.recipe.get("hidden_size") == group.run.recipe.get("hidden_size")
+            and len(one.done) >= len(group.done)
+            and one.run.budget.max_seconds is None
+            and one.run.budget.epochs > group.run.budget.epochs
+            for other in others
+            for one in other.groups
+        )
+
+    return all(longer(group) for group in section.groups)
+
+
+def lengths(sections: Sequence[Section]) -> str:
+    """How much of their protocols the records are, and what they can tell apart."""
+    groups = [(group, _whole(section)) for section in sections for group in section.groups]
+    whole = [group for group, full in groups if full]
+    tasks = ", ".join(sorted({group.run.task for group in whole})) or "none"
+    alone = sum(len(group.seeds) == 1 for group, _ in groups)
+    pairs = [pair for section in sections for pair in section.pairs if pair.p is not None]
+    return (
+        f"Runs: {sum(len(group.entries) for group, _ in groups)}; with all epochs of their protocol:"
+        f" {sum(len(group.entries) for group in whole)} ({tasks}); the others have fewer."
+        f" Settings (model, recipe, task, budget): {len(groups)}; with one seed: {alone}."
+        f" Pairs of models with seeds enough for a corrected test: {len(pairs)};"
+        f" told apart by it: {sum(pair.verdict.endswith(' better') for pair in pairs)}."
+    )
+
+
+def _whole(section: Section) -> bool:
+    """Whether the section's runs had all epochs of the task's protocol; of a plug-in's recipe, where none is known."""
+    protocol = content.task(section.variant.task)["epochs"]
+    if protocol is None or section.machine is not None:
+        return section.budget == OWN_BUDGET
+    return all(group.run.budget.epochs >= protocol for group in section.groups)
+
+
+def table(sections: Sequence[Section], *, rest: str) -> Table:
+    """The table of ``kept`` sections; ``rest`` says where all others are."""
+    models = wording.model_order(group.run.model for section in sections for group in section.groups)
+    rows = []
+    for section in sections:
+        row: dict[str, Any] = {"task": name(section), "page": f"#{section.slug}"}
+        for model in models:
+            group = next((group for group in section.groups if group.run.model == model), None)
+            row |= _cell(model, group)
+        rows.append(row)
+    columns = [Column("task", "task", left=True, head=True, link="page", wrap=True)]
+    columns += [
+        Column(model, wording.model_title(model), f"{model}_text", more=(f"{model}_sd", f"{model}_finished"), wrap=True)
+        for model in models
+    ]
+    note = (
+        "Test accuracy in % (adding problem: mean squared error): mean ± standard deviation over seeds, in brackets"
+        " the number of finished seeds, at the epoch with the best validation score. Lost: diverged or failed, not"
+        " in that mean (where models are ranked, a diverged run counts as a constant guess or the worst score)."
+        " –: not run. Solved: test error below 0.05. Recipes of which more than size and epochs was set by hand, and"
+        f" rows of which every model has longer runs here, are {rest}."
+    )
+    return Table("overview", "All tasks and models", columns, rows, note)
+
+
+def name(section: Section) -> str:
+    """A section in a few words: variant, units, epochs, and the track if it is not the paper's."""
+    epochs = sorted({group.run.budget.epochs for group in section.groups})
+    budget = f"{wording.seeds(epochs)} epochs" if section.budget == OWN_BUDGET else section.length
+    sizes = sorted({int(group.run.recipe["hidden_size"]) for group in section.groups})
+    words = [section.name, f"H={', '.join(map(str, sizes))}", budget]
+    words += [f"track {section.track}"] if section.track != "paper" else []
+    words += [section.machine] if section.machine is not None else []
+    return ", ".join(words)
+
+
+def _cell(model: str, group: Group | None) -> dict[str, Any]:
+    """A model's part of a row."""
+    spread = group.spread if group else None
+    return {
+        model: spread.mean if spread else None,
+        f"{model}_sd": spread.sd if spread else None,
+        f"{model}_finished": len(group.done) if group else None,
+        f"{model}_text": written(group) if group else wording.MISSING,
+    }
+
+
+def written(group: Group) -> str:
+    """Mean and standard deviation, with the number of seeds, of solved and of lost ones."""
+    spread, lost = group.spread, len(group.diverged) + len(group.failed)
+    goal = content.task(group.run.task)["target"]
+    solved = ""
+    if not group.higher_is_better and goal is not None and len(group.done) > 1:  # here a mean hides that seeds differ
+        solved = f"; {sum((entry.score or 0.0) <= goal for entry in group.done)} solved"
+    count = f"{len(group.done)}{solved}" + (f"; {lost} lost" if lost else "")
+    if spread.mean is None:
+        return f"{wording.MISSING} ({count})"
+    text = wording.metric(spread.mean, group.metric)
+    spread_text = "" if spread.sd is None else f" ± {wording.metric(spread.sd, group.metric)}"
+    return f"{text}{spread_text} ({count})"

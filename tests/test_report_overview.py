@@ -1,0 +1,99 @@
+"""The first page: an overview, its tables, the others folded; a model's page in the same two parts."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import pytest
+
+from suite.report import style
+from suite.report.__main__ import main
+from suite.report.evidence import inputs
+from suite.report.evidence.entries import entry
+from suite.report.evidence.sections import sections
+from suite.report.plots import measured
+from suite.report.tables import overview
+from suite.store import Store
+from tests import report_records as make
+from tests.test_report_evidence import theory
+
+
+def by_hand(**changes):
+    return make.record(make.run(recipe={"epsilon": 2.0}, **changes), sources={"epsilon": "set: by hand"})
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """coRNN and LSTM on psMNIST, shorter runs of both, coRNN on track tuned, a task with recipes set by hand alone."""
+    root = tmp_path_factory.mktemp("overview")
+    store = Store(root / "results")
+    for model in ("cornn", "lstm"):
+        for seed in range(2):
+            store.put(make.record(make.run(model, seed=seed)))
+        store.put(make.record(make.run(model, epochs=2), sources={"epochs": "set: by hand"}))
+    store.put(make.record(make.run(track="tuned")))
+    store.put(by_hand())
+    store.put(by_hand(task="har2"))
+    assert main(["--results-dir", str(root / "results"), "--reports-dir", str(root / "site")]) == 0
+    return root / "site"
+
+
+def boards(text):
+    return re.findall(r'<section class="board" id="([^"]+)"', text)
+
+
+def test_every_row_of_the_overview_leads_to_its_table_and_the_rest_is_folded(site):
+    text = (site / "index.html").read_text()
+    open_, folded = text.split('<details class="more">')
+    rows = re.findall(r'<th scope="row"[^>]*><a href="#([^"]+)"', open_.split("<h2>Tables</h2>")[0])
+    assert rows == boards(open_) and len(rows) == 2  # track paper and track tuned
+    assert "2 more tables" in folded and sorted(boards(folded)) == sorted(set(boards(text)) - set(rows))
+
+
+def test_the_overview_names_a_track_that_is_not_the_papers(site):
+    (rows,) = (list(csv.DictReader(path.read_text().splitlines())) for path in [site / "tables/overview.csv"])
+    assert [row["task"].rpartition(", ")[2] for row in rows] == ["12 epochs", "track tuned"]
+    assert rows[0]["cornn_finished"] == "2" and float(rows[0]["cornn_sd"]) > 0 and rows[1]["lstm"] == ""
+    board = json.loads((site / "tables/leaderboard-psmnist-data-mnist-paper-recipe.json").read_text())
+    table = next(one for one in board["rows"] if one["label"].startswith("coRNN"))
+    assert float(rows[0]["cornn"]) == table["mean"]
+
+
+def test_the_markdown_begins_with_the_overview(site):
+    text = (site / "leaderboard.md").read_text()
+    assert text.index("Runs: 9;") < text.index("### All tasks and models") < text.index("### psmnist")
+
+
+def test_a_models_page_keeps_recipes_set_by_hand_apart(site):
+    text = (site / "models/cornn.html").read_text()
+    own, changed = (
+        re.search(f'<table[^>]* id="{name}">.*?</table>', text, re.S) for name in ("model-cornn", "model-cornn-by-hand")
+    )
+    assert own[0].count("<tr") == 4 and "epsilon" in changed[0] and changed[0].count("<tr") == 3
+    assert "<summary>Recipes set by hand (2)</summary>" in text
+    assert "Recipes set by hand" not in (site / "models/lstm.html").read_text()
+
+
+def test_records_set_by_hand_alone_are_all_shown(tmp_path):
+    Store(tmp_path / "results").put(by_hand())
+    assert main(["--results-dir", str(tmp_path / "results"), "--reports-dir", str(tmp_path)]) == 0
+    text = (tmp_path / "index.html").read_text()
+    assert len(boards(text)) == 1 and "<details" not in text and "<h2>Overview</h2>" not in text
+
+
+def test_longer_runs_of_another_track_do_not_outdo():
+    made = [make.record(make.run(epochs=2), sources={"epochs": "set: by hand"}), make.record(make.run(track="tuned"))]
+    assert len(overview.kept(sections([entry(one) for one in made]))) == 2
+
+
+def test_points_with_names_are_no_line_and_carry_them():
+    named = {"label": "a", "x": [0.1, 0.2], "y": [1.0, 2.0], "names": ["adding", "har2"]}
+    values = inputs.theory(theory(series=[named]))
+    with style.drawing():
+        plot = measured.check("one", values, style.looks(["cornn"]))
+        line = measured.check("two", inputs.theory(theory(series=[{**named, "names": []}])), style.looks(["cornn"]))
+    assert ">adding<" in plot.svg and ">har2<" in plot.svg and ">adding<" not in line.svg
+    with pytest.raises(inputs.InputError, match="wanted a name for each of 2 points"):
+        inputs.theory(theory(series=[{**named, "names": ["adding"]}]))
