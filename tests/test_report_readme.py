@@ -135,6 +135,16 @@ def test_published_recipes_stand_beside_ours_with_the_reason():
     assert "split and normalisation not published" in found[-1][5]
 
 
+def test_of_one_data_variant_the_longest_training_alone_stands_beside_the_published_figure():
+    har2 = {"task": "har2", "options": {"train_examples": None, "test_examples": None, "split": "random"}}
+    short, longer, other = (
+        entry(make.record(make.run(**har2, epochs=epochs, recipe={"hidden_size": units}), sources={"epochs": "set: x"}))
+        for epochs, units in ((2, 64), (12, 64), (2, 32))
+    )
+    lines = [row for row in rows(short, longer, other) if row[-2:-1] == ["not comparable"]]
+    assert len(lines) == 1 and "12 of 250 epochs" in lines[0][0]
+
+
 def test_the_summary_goes_between_the_marks_and_nowhere_else(tmp_path):
     file = tmp_path / "README.md"
     file.write_text(f"# before\n\n{readme.START}\nold\n{readme.END}\n\nafter\n")

@@ -50,22 +50,21 @@ def _body(table: Table) -> str:
 
 def _cited(sections: Sequence[Section]) -> Table:
     """The published figures whose source gives a recipe, each beside the group of ours that comes nearest."""
-    rows = []
+    rows: dict[tuple[Variant, str], dict[str, str]] = {}  # of one variant and model the first section: the longest
     for section in sections:
         for comparison in beside.headlines(section).values():
             if not comparison.published.recipe or comparison.ours is None:
                 continue
             group = comparison.group
-            rows.append(
-                {
-                    "task": overview.name(section),
-                    "model": group.label,
-                    "ours": f"{wording.metric(comparison.ours, group.metric)} ({len(comparison.scores)})",
-                    "published": comparisons.printed(comparison.published),
-                    "verdict": comparison.verdict,
-                    "why": comparison.reasons,
-                }
-            )
+            row = {
+                "task": overview.name(section),
+                "model": group.label,
+                "ours": f"{wording.metric(comparison.ours, group.metric)} ({len(comparison.scores)})",
+                "published": comparisons.printed(comparison.published),
+                "verdict": comparison.verdict,
+                "why": comparison.reasons,
+            }
+            rows.setdefault((section.variant, group.run.model), row)
     columns = [
         Column("task", "task", left=True),
         Column("model", "model", left=True),
@@ -74,8 +73,11 @@ def _cited(sections: Sequence[Section]) -> Table:
         Column("verdict", "verdict", left=True),
         Column("why", "why", left=True),
     ]
-    note = "Ours is of the epoch that the source takes: beside logs the last one, else the best on validation data."
-    return Table("readme-published", "", columns, rows, note)
+    note = (
+        "Ours is of the epoch that the source takes: beside logs the last one, else the best on validation data."
+        " Shorter runs of the same model and data, and figures without a published recipe, are on the pages."
+    )
+    return Table("readme-published", "", columns, list(rows.values()), note)
 
 
 def insert(path: Path, text: str) -> None:
