@@ -153,6 +153,8 @@ def record(
             "prepare": 1.2,
             "compile": 0.0,
             "train": curve[-1]["seconds"],
+            "train_processor": curve[-1]["seconds"],
+            "train_waited": 0.0,
             "evaluate": 3.0,
             "step_median": step * hidden / 128,
             "step_q25": step * 0.95 * hidden / 128,

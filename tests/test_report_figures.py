@@ -139,16 +139,16 @@ def test_steps_are_kept_apart_by_engine_machine_and_sharing():
 
 @pytest.mark.parametrize(
     ("processor", "waited", "where", "shared"),
-    [(0.94, None, {}, True), (0.96, None, {}, False), (0.5, None, {"threads": 2}, False),
-     (0.5, 0.9, {"gpu": "Example"}, False), (None, None, {}, False), (1.0, None, {"seeds_together": 4}, False),
+    [(0.94, None, {}, True), (0.96, None, {}, False), (0.5, None, {"threads": 2}, True),
+     (1.9, None, {"threads": 2}, True), (0.5, 0.9, {"gpu": "Example"}, False), (None, None, {}, True),
+     (1.0, None, {"seeds_together": 4}, False),
      (0.96, 0.04, {}, False), (0.96, 0.06, {}, True), (1.9, 0.04, {"threads": 2}, False),
      (1.9, 0.06, {"threads": 2}, True)],
 )  # fmt: skip
 def test_a_run_that_did_not_get_its_core_is_marked(processor, waited, where, shared):
     made = make.record(make.run(seed=0), **where)
     for name, part in (("train_processor", processor), ("train_waited", waited)):
-        if part is not None:
-            made["seconds"][name] = part * made["seconds"]["train"]
+        made["seconds"][name] = None if part is None else part * made["seconds"]["train"]
     assert entries(made)[0].shared is shared
 
 

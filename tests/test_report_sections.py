@@ -193,6 +193,12 @@ def test_a_single_bad_run_of_an_unranked_model_is_no_penalty():
     assert leaderboard.row(cornn, section)["penalised_mean"] == pytest.approx((0.9 + 0.1135) / 2)
 
 
+def test_where_no_run_finished_the_row_stands_last():
+    lost = scored(None, task="adding", model="cornn", status="diverged")
+    (section,) = sections(entries(lost, scored(0.3, task="adding", model="lstm")))
+    assert [group.run.model for group in section.groups] == ["lstm", "cornn"]
+
+
 def test_a_recipe_that_loses_runs_does_not_stand_for_its_model():
     good = [make.record(make.run(seed=seed, recipe={"lr": 0.1})) for seed in range(3)]
     bad = [make.record(make.run(seed=0, recipe={"lr": 0.2}))]

@@ -183,7 +183,7 @@ def scores(values, start=0):
 
 def test_five_seeds_are_too_few_for_a_verdict():
     found = pairs.compare({"a": scores([0.9] * 5), "b": scores([0.1] * 5)}, higher_is_better=True)
-    assert found[0].verdict == "too few seeds"
+    assert found[0].verdict == "too few seeds with different scores"
     assert found[0].p is None
     assert found[0].difference == pytest.approx(0.8)
 
@@ -236,7 +236,9 @@ def test_what_a_test_cannot_say_is_told():
     assert pairs.told_apart(pairs.compare(tied, higher_is_better=True)).startswith("No test of the 1 pair: it takes 6")
     lost = {"A": scores([0.9] * 9 + [0.8]), "B": scores([0.1] * 9 + [None]), "C": scores([0.5] * 10)}
     said = pairs.told_apart(pairs.compare(lost, higher_is_better=True))
-    assert said.endswith("tells apart: A better than C. Not tested: 2 (diverged runs, or too few seeds).")
+    assert said.endswith(
+        "tells apart: A better than C. Not tested: 2 (diverged runs, or too few seeds with different scores)."
+    )
 
 
 def test_a_seeds_partner_is_its_own():
@@ -330,4 +332,4 @@ def test_a_tie_is_no_evidence():
     (six,) = pairs.compare({"a": scores(better), "b": scores(base)}, higher_is_better=True)
     (five,) = pairs.compare({"a": scores([*better[:5], 0.6]), "b": scores(base)}, higher_is_better=True)
     assert six.p == pytest.approx(2**-5) and six.verdict == "a better"
-    assert five.pairs == 6 and five.p is None and five.verdict == "too few seeds"
+    assert five.pairs == 6 and five.p is None and five.verdict == "too few seeds with different scores"

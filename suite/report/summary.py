@@ -40,7 +40,7 @@ def _last_gradient_norm(record: Mapping[str, Any]) -> float | None:
 def _row(run: Run, records: list[dict[str, Any]]) -> dict[str, Any]:
     done = [record for record in records if record["status"] == "done"]
     scores = [record["metrics"]["test"] for record in done if record["metrics"]["test"] is not None]
-    step = _mean(share(record, "step_median") for record in done)
+    steps = [step for record in done if (step := share(record, "step_median")) is not None]
     norms = [norm for record in done if (norm := _last_gradient_norm(record)) is not None]
     return {
         "task": run.task,
@@ -60,7 +60,7 @@ def _row(run: Run, records: list[dict[str, Any]]) -> dict[str, Any]:
         "sd": stdev(scores) if len(scores) > 1 else None,
         "loss": _mean(record["metrics"]["test_loss"] for record in done),
         "seconds": _mean(share(record, "train") for record in done),
-        "ms_per_step": None if step is None else 1000 * step,
+        "ms_per_step": 1000 * median(steps) if steps else None,
         "gradient_norm": median(norms) if norms else None,
         "parameters": records[0]["size"]["parameters"],
     }
@@ -75,7 +75,7 @@ def summary_rows(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     Returns:
         Rows in order of task, task options, track, budget and model. Means are over finished runs: ``mean``
         and ``sd`` in the task's metric (None where no run finished, sd also for one), ``seconds`` of training,
-        ``ms_per_step`` of the median step, ``gradient_norm`` the median of the last epoch's median norms.
+        ``ms_per_step`` the median of their median steps, ``gradient_norm`` the median of the last epoch's median norms.
     """
     groups: dict[str, tuple[Run, list[dict[str, Any]]]] = {}
     for record in records:

@@ -84,7 +84,7 @@ class Entry:
 
     @property
     def shared(self) -> bool:
-        """Whether its times are upper bounds: other runs or other work had a part of the machine."""
+        """Whether its times are upper bounds: other runs or work had a part of the machine, or nobody can say."""
         return bool(self.record["where"]["shared_device"]) or self.overlapped or self._starved
 
     @property
@@ -114,7 +114,7 @@ class Entry:
 
     @property
     def _starved(self) -> bool:
-        """Whether other work had its cores for more than 5 % of the time; records without these times cannot say.
+        """Whether other work had its cores for more than 5 % of the time, or the times that would tell are missing.
 
         A thread that stood ready without a core says so; where one thread computes, so does its processor time (which
         knows of time that a virtual machine's host took, too).
@@ -122,9 +122,11 @@ class Entry:
         seconds, where = self.record["seconds"], self.record["where"]
         if where["gpu"]:
             return False
-        waited = seconds.get("train_waited") or 0.0
-        processor = seconds.get("train_processor", math.inf) if where["threads"] == 1 else math.inf
-        return bool(waited > 0.05 * seconds["train"] or processor < 0.95 * seconds["train"])
+        waited = seconds.get("train_waited")
+        processor = seconds.get("train_processor") if where["threads"] == 1 else None
+        if waited is None and processor is None:
+            return True
+        return (waited or 0.0) > 0.05 * seconds["train"] or (processor or math.inf) < 0.95 * seconds["train"]
 
     @cached_property
     def machine(self) -> str:

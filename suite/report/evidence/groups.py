@@ -144,8 +144,17 @@ class Group:
 
     def seconds(self, name: str) -> float | None:
         """Mean over finished runs of one of their times (``Entry.seconds``)."""
-        values = [value for entry in self.done if (value := entry.seconds(name)) is not None]
+        values = self._times(name)
         return float(np.mean(values)) if values else None
+
+    @property
+    def step(self) -> float | None:
+        """Seconds of a training step: the median over finished runs of their medians."""
+        values = self._times("step_median")
+        return float(np.median(values)) if values else None
+
+    def _times(self, name: str) -> list[float]:
+        return [value for entry in self.done if (value := entry.seconds(name)) is not None]
 
 
 @dataclass

@@ -126,7 +126,7 @@ def _verdict(
     if differences.size < shared:
         return "no verdict: diverged runs left out of the difference"
     if p is None:
-        return "too few seeds"
+        return "too few seeds with different scores"
     if p > ALPHA:
         return "no difference shown"
     winner = couple[0] if (differences.mean() > 0) == higher_is_better else couple[1]
@@ -147,5 +147,9 @@ def told_apart(found: Sequence[Paired]) -> str:
             winner = pair.verdict.removesuffix(" better")
             better.setdefault(winner, []).append(pair.b if winner == pair.a else pair.a)
     clauses = [f"{winner} better than {' and '.join(losers)}" for winner, losers in better.items()]
-    left = f" Not tested: {count - len(tested)} (diverged runs, or too few seeds)." if len(tested) < count else ""
+    left = (
+        f" Not tested: {count - len(tested)} (diverged runs, or too few seeds with different scores)."
+        if len(tested) < count
+        else ""
+    )
     return f"A test over seeds, corrected for {words}, tells apart: {'; '.join(clauses) or 'none'}.{left}"

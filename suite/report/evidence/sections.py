@@ -227,6 +227,7 @@ def _place(group: Group, section: Section) -> tuple[Any, ...]:
     sign = -1.0 if section.higher_is_better else 1.0
     return (
         group.rank is None,
+        not group.done,
         np.inf if mean is None else sign * mean,
         wording.model_title(group.run.model),
         group.key,

@@ -108,7 +108,9 @@ def against_seconds(section: Section, looks: Mapping[str, Look], machine: str) -
     common.metric_axis(axes, section, "validation")
     common.legend(figure, axes)
     note = (
-        f" {shared} of these runs shared the machine with other work: their seconds are upper bounds." if shared else ""
+        f" {shared} of these runs shared the machine with other work, or cannot say: their seconds are upper bounds."
+        if shared
+        else ""
     )
     return common.finish(
         figure,
@@ -157,7 +159,9 @@ def costs(section: Section, looks: Mapping[str, Look]) -> Plot | None:
     machines = sorted({entry.machine for group in section.groups for entry in group.done})
     warning = "" if len(machines) == 1 else " Seconds from several machines do not compare."
     if any(entry.shared for group in section.groups for entry in group.done):
-        warning += " Some machines were shared with other runs or work: seconds are upper bounds."
+        warning += (
+            " Some machines were shared with other runs or work, or their records cannot say: seconds are upper bounds."
+        )
     return common.finish(
         figure,
         name=f"costs-{section.slug}",

@@ -81,7 +81,11 @@ def step_times(
     axes.set_xlim(left=0)
     axes.margins(x=0.12)
     axes.set_xlabel("training step (ms)")
-    note = " Hollow markers: the machine was shared with other work." if any(row["shared"] for row in chosen) else ""
+    note = (
+        " Hollow markers: the machine was shared with other work, or the record cannot say."
+        if any(row["shared"] for row in chosen)
+        else ""
+    )
     return common.finish(
         figure,
         name=f"steps-{stem}-{machine}",

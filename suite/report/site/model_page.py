@@ -33,7 +33,7 @@ def standing(model: str, views: Sequence[View], *, by_hand: bool) -> Table | Non
         Column("mean", "score", "score_text", more=("metric",), note="Accuracy in percent, or MSE."),
         Column("low", "95 % interval", "interval_text", more=("high",)),
         Column("finished", "seeds", "seeds_text", more=("diverged", "failed")),
-        Column("epochs", "epochs", "length_text", left=True),
+        Column("epochs", "epochs", "length_text", left=True, more=("protocol_epochs",)),
         Column("hidden_size", "H"),
         Column("parameters", "parameters", "parameters_text"),
         Column("train_seconds", "training", "train_text"),

@@ -144,7 +144,7 @@ def steps_table(views: Sequence[View]) -> Table:
                     "title": wording.model_title(str(row["model"])),
                     "median_text": texts["median"],
                     "quartiles": f"{texts['q25']} to {texts['q75']}",
-                    "shared_text": "yes" if row["shared"] else "no",
+                    "shared_text": "yes, or unknown" if row["shared"] else "no",
                 }
             )
     columns = [

@@ -155,6 +155,7 @@ def cited(figures: Sequence[Published], *, name: str, title: str) -> Table | Non
             "metric": figure.metric,
             "value": figure.value,
             "value_text": printed(figure),
+            "sd": figure.sd,
             "hidden": figure.hidden_units,
             "hidden_text": wording.MISSING if figure.hidden_units is None else str(figure.hidden_units),
             "parameters": figure.parameters,
@@ -168,7 +169,7 @@ def cited(figures: Sequence[Published], *, name: str, title: str) -> Table | Non
     columns = [
         Column("title", "model", left=True, head=True, chip=True),
         Column("task", "task", left=True),
-        Column("value", "accuracy (%)", "value_text"),
+        Column("value", "accuracy (%)", "value_text", more=("sd",)),
         Column("hidden", "H", "hidden_text"),
         Column("parameters", "parameters", "parameters_text", note="As printed; often rounded."),
         Column("kind", "what it is", left=True),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.report import wording
+from suite.report import content, wording
 from suite.report.evidence.groups import Group, Section
 from suite.report.evidence.sections import penalised_mean
 from suite.report.tables import beside
@@ -59,7 +59,6 @@ def _joined(values: Sequence[str]) -> str:
 def row(group: Group, section: Section) -> dict[str, Any]:
     """One group as raw values (plain keys) and written values (keys that end in ``_text``)."""
     spread, run, metric = group.spread, group.run, section.metric
-    step = group.seconds("step_median")
     engines = _joined([entry.engine for entry in group.entries])
     values: dict[str, Any] = {
         "task": section.variant.task,
@@ -76,6 +75,7 @@ def row(group: Group, section: Section) -> dict[str, Any]:
         "hidden_size": run.recipe.get("hidden_size"),
         "parameters": group.entries[0].record["size"]["parameters"],
         "epochs": run.budget.epochs,
+        "protocol_epochs": content.task(run.task)["epochs"],
         "seeds": wording.seeds(sorted(group.seeds)),
         "finished": len(group.done),
         "diverged": len(group.diverged),
@@ -91,7 +91,7 @@ def row(group: Group, section: Section) -> dict[str, Any]:
         "penalised_mean": penalised_mean(group, section),
         "loss": group.mean("metrics", "test_loss"),
         "train_seconds": group.seconds("train"),
-        "step_ms": None if step is None else 1000 * step,
+        "step_ms": None if group.step is None else 1000 * group.step,
         "gradient_norm": _last_norm(group),
         "engine": engines,
         "machine": _joined([entry.machine for entry in group.entries]),
@@ -154,7 +154,7 @@ def columns(metric: str) -> list[Column]:
         Column("epochs", "epochs", note="Epochs that the run was given."),
         Column("loss", "test loss", "loss_text"),
         Column("train_seconds", "training", "train_text", note="Training time of a run, mean over seeds."),
-        Column("step_ms", "ms/step", "step_text", note="Median training step, mean over seeds."),
+        Column("step_ms", "ms/step", "step_text", note="Median training step, median over seeds."),
         Column("gradient_norm", "gradient norm", "gradient_text", note="Median over the last epoch, over seeds."),
         Column("engine", "engine", left=True, wrap=True),
         Column("machine", "machine", left=True, wrap=True),
