@@ -112,7 +112,7 @@ def test_a_gpu_with_little_shared_memory(monkeypatch, shared, refused):
         (StepOnly(), {}, "StepOnly has no Triton functor"),
         (WrongFunctor(), {}, "the functor 'models.scan.triton.cells:NOT_THERE' cannot be loaded"),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, (str, dict, type(None))) else type(value).__name__,
 )
 def test_why_not(cell, changed, wanted):
     reason = why_not(cell, **{**FACTS, **changed})
