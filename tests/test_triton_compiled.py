@@ -33,10 +33,10 @@ BACKWARD = [
 
 def check(name, H, precision, rows, record_property, *, variants=(FORWARD[0], BACKWARD[0])):
     from models.scan.triton.plan import SHARED_LIMIT, SHARED_NEEDED
-    from models.scan.triton.resources import cell_named, compile_kernel
+    from models.scan.triton.resources import cell_named, resources
 
     for variant in variants:
-        found = compile_kernel(cell_named(name), hidden_size=H, precision=precision, rows=rows, **variant)
+        found = resources(cell_named(name), hidden_size=H, precision=precision, rows=rows, **variant)
         record_property(str(variant), str(found))
         assert 0 < found.shared_bytes <= SHARED_NEEDED <= SHARED_LIMIT or (H < 64 and found.shared_bytes == 0)
         assert found.spill_bytes <= SPILLS, f"{found}: spills"
@@ -81,6 +81,24 @@ def test_the_documented_table_has_these_figures(project):
         pytest.skip(f"the table is of another Triton than {triton.__version__}")
     for line in table(tuple(CELLS), SIZES, ROWS):
         assert line in text.splitlines()
+
+
+@pytest.mark.parametrize("point", [("cornn", 64, "tf32", 1920), ("lstm", 256, "bf16", 120)], ids=str)
+@pytest.mark.parametrize("backward", [False, True])
+def test_tensor_cores_sum_from_zero(point, backward):
+    """Not from the pre-activation or the gradient that goes straight through, whose last bits they might cut off."""
+    from models.scan.triton.resources import cell_named, compile_kernel
+
+    name, H, precision, rows = point
+    facts = {"hidden_size": H, "precision": precision, "rows": rows, "backward": backward}
+    compiled, plan = compile_kernel(cell_named(name), **facts)
+    text = compiled.asm["ttgir"]
+    assert plan.dot and plan.stream is (name == "lstm")
+    zeros = set(re.findall(r"(%\S+) = arith.constant dense<0.000000e\+00> : tensor<", text))
+    starts = dict(re.findall(r"(%arg\d+) = (%\w+)[,)]", text))  # of values that a loop carries
+    sums = set(re.findall(r"(%\S+) = tt.dot ", text))
+    ins = re.findall(r"= tt.dot %\S+, %\S+, (%\w+)", text)
+    assert ins and all(value in sums or starts.get(value, value) in zeros for value in ins), ins
 
 
 def test_offsets_are_64_bit_and_fusion_is_stated():

@@ -56,17 +56,23 @@ def load_matrix(base, H: tl.constexpr, HB: tl.constexpr, IN: tl.constexpr, OUT: 
 def multiply_resident(
     out, factors, tiles, IN: tl.constexpr, OUT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr
 ):
-    """out[o] + sum over i of factors[i] @ tiles[o * IN + i]."""
+    """out[o] + sum over i of factors[i] @ tiles[o * IN + i].
+
+    A product is summed from zero and joined to out at the end: tensor cores that cut their sums off (those of V100, T4
+    and A100 do) would else cut a large out, the gradient that goes straight through, once for every 8 or 16 rows of the
+    matrix. It is joined by a subtraction, because Triton makes a sum of out and a product one again.
+    """
     HOW: tl.constexpr = "ieee" if PRECISION == "float32" else "tf32"
     ONE_SUM: tl.constexpr = out[0].shape[0] == 1  # over all factors: fewer barriers. With 4 rows its terms would spill
     result = ()
     for o in tl.static_range(OUT):
         total = out[o]
+        negative = tl.zeros_like(total)
         for i in tl.static_range(IN):
             tile = tiles[o * IN + i]
             left = operand(factors[i], PRECISION, tile)
             if DOT:
-                total = tl.dot(left, tile, total, input_precision=HOW)
+                negative = tl.dot(-left, tile, negative, input_precision=HOW)
             elif ONE_SUM:
                 if i == 0:
                     terms = left[:, :, None] * tile[None, :, :]
@@ -76,7 +82,7 @@ def multiply_resident(
                     total += tl.sum(terms, axis=1)
             else:
                 total += tl.sum(left[:, :, None] * tile[None, :, :], axis=1)
-        result = result + (total,)
+        result = result + (total - negative if DOT else total,)
     return result
 
 
@@ -93,9 +99,9 @@ def multiply_streamed(
     n = tl.arange(0, HB)[None, :]
     TILE: tl.constexpr = out[0].shape[0]
     sums = ()
-    for o in tl.static_range(OUT):
+    for _ in tl.static_range(OUT):  # from zero: see multiply_resident
         if DOT:
-            sums = sums + (out[o],)
+            sums = sums + (tl.zeros((TILE, HB), tl.float32),)
         else:
             sums = sums + (tl.zeros((TILE, BK, HB), tl.float32),)
     for start in tl.range(0, K, BK, num_stages=STAGES):
@@ -115,10 +121,7 @@ def multiply_streamed(
         sums = new
     result = ()
     for o in tl.static_range(OUT):
-        if DOT:
-            result = result + (sums[o],)
-        else:
-            result = result + (out[o] + tl.sum(sums[o], axis=1),)
+        result = result + (out[o] + (sums[o] if DOT else tl.sum(sums[o], axis=1)),)
     return result
 
 

@@ -87,8 +87,8 @@ def source(kernel: Any, constexprs: dict[str, Any]) -> ASTSource:
 def compile_kernel(
     cell: Cell, *, hidden_size: int, precision: str, rows: int, backward: bool, profile: bool = False,
     training: bool = True, every_step: bool = True,
-) -> Resources:  # fmt: skip
-    """Compile one kernel for ``TARGET`` and read its resources.
+) -> tuple[Any, Plan]:  # fmt: skip
+    """Compile one kernel for ``TARGET``: Triton's compiled kernel and the layout.
 
     Args:
         cell: the time step.
@@ -105,8 +105,12 @@ def compile_kernel(
     flags: dict[str, Any] = {"HAS_H": every_step, "PROFILE": profile} if backward else {"KEEP": training}
     kernel = backward_kernel if backward else forward_kernel
     options = {"num_warps": plan.warps, "num_stages": 1, "enable_fp_fusion": FP_FUSION}
-    compiled = triton.compile(source(kernel, meta(cell, **facts, plan=plan, **flags)), target=TARGET, options=options)
-    return assemble(compiled, plan)
+    return triton.compile(source(kernel, meta(cell, **facts, plan=plan, **flags)), target=TARGET, options=options), plan
+
+
+def resources(cell: Cell, **facts: Any) -> Resources:
+    """Compile one kernel (``compile_kernel``) and read its resources."""
+    return assemble(*compile_kernel(cell, **facts))
 
 
 def assemble(compiled: Any, plan: Plan) -> Resources:
@@ -153,7 +157,7 @@ def table(names: tuple[str, ...], sizes: tuple[int, ...], rows: tuple[int, ...])
     yield f"|{' --- |' * len(COLUMNS)}"
     for name, H, precision, count in itertools.product(names, sizes, PRECISIONS, rows):
         facts: dict[str, Any] = {"hidden_size": H, "precision": precision, "rows": count}
-        f, b = (compile_kernel(cell_named(name), **facts, backward=backward) for backward in (False, True))
+        f, b = (resources(cell_named(name), **facts, backward=backward) for backward in (False, True))
         values = (
             name, H, precision, count, f.plan.way, f.plan.rows, f.plan.warps,
             f"{f.shared_bytes:,}", f"{b.shared_bytes:,}",
