@@ -55,10 +55,10 @@ def test_every_row_of_the_overview_leads_to_its_table_and_the_rest_is_folded(sit
 def test_the_overview_names_a_track_that_is_not_the_papers(site):
     (rows,) = (list(csv.DictReader(path.read_text().splitlines())) for path in [site / "tables/overview.csv"])
     assert [row["task"].rpartition(", ")[2] for row in rows] == ["12 epochs", "track tuned"]
-    assert rows[0]["cornn_finished"] == "2" and float(rows[0]["cornn_sd"]) > 0 and rows[1]["lstm"] == ""
+    assert rows[0]["cornn_finished"] == "2" and float(rows[0]["cornn_sd"]) > 0 and rows[1]["lstm_mean"] == ""
     board = json.loads((site / "tables/leaderboard-psmnist-data-mnist-paper-recipe.json").read_text())
     table = next(one for one in board["rows"] if one["label"].startswith("coRNN"))
-    assert float(rows[0]["cornn"]) == table["mean"]
+    assert float(rows[0]["cornn_mean"]) == table["mean"] and rows[0]["metric"] == "accuracy"
 
 
 def test_the_markdown_begins_with_the_overview(site):
@@ -69,7 +69,7 @@ def test_the_markdown_begins_with_the_overview(site):
 def test_a_models_page_keeps_recipes_set_by_hand_apart(site):
     text = (site / "models/cornn.html").read_text()
     own, changed = (
-        re.search(f'<table[^>]* id="{name}">.*?</table>', text, re.S) for name in ("model-cornn", "model-cornn-by-hand")
+        re.search(f'<table[^>]* id="{name}">.*?</table>', text, re.S) for name in ("model-cornn", "by-hand-cornn")
     )
     assert own[0].count("<tr") == 4 and "epsilon" in changed[0] and changed[0].count("<tr") == 3
     assert "<summary>Recipes set by hand (2)</summary>" in text
@@ -83,6 +83,15 @@ def test_records_set_by_hand_alone_are_all_shown(tmp_path):
     assert len(boards(text)) == 1 and "<details" not in text and "<h2>Overview</h2>" not in text
 
 
+def test_models_named_like_columns_keep_the_row_whole():
+    made = [make.record(make.run(name)) for name in ("task", "page", "machine", "my.pkg:Mine")]
+    table = overview.table(overview.kept(sections([entry(one) for one in made])), rest="elsewhere")
+    (row,) = table.rows
+    assert row["task"].startswith("psmnist") and row["page"].startswith("#") and "machine" not in row
+    assert table.columns[0].title == "task" and len(table.columns) == 5
+    assert all(row[column.show] != "–" for column in table.columns[1:])
+
+
 def test_longer_runs_of_another_track_do_not_outdo():
     made = [make.record(make.run(epochs=2), sources={"epochs": "set: by hand"}), make.record(make.run(track="tuned"))]
     assert len(overview.kept(sections([entry(one) for one in made]))) == 2
@@ -94,6 +103,7 @@ def test_points_with_names_are_no_line_and_carry_them():
     with style.drawing():
         plot = measured.check("one", values, style.looks(["cornn"]))
         line = measured.check("two", inputs.theory(theory(series=[{**named, "names": []}])), style.looks(["cornn"]))
+    assert [bool(re.search(r"fill: none; stroke: #0072b2", one.svg)) for one in (plot, line)] == [False, True]
     assert ">adding<" in plot.svg and ">har2<" in plot.svg and ">adding<" not in line.svg
     with pytest.raises(inputs.InputError, match="wanted a name for each of 2 points"):
         inputs.theory(theory(series=[{**named, "names": ["adding"]}]))

@@ -78,8 +78,13 @@ def test_it_begins_with_how_much_of_the_protocol_was_run_and_what_was_told_apart
     short = make.record(make.run("tanh", epochs=2), sources={"epochs": "set: by hand"})
     few = [scored(0.9 + seed / 1000, seed=seed) for seed in range(3)]
     text = readme.digest(sections([*few, scored(0.8, model="lstm"), entry(short)], []))
-    assert text.startswith("Runs: 5; with all epochs of their protocol: 0 (none); the others have fewer. Settings (")
-    assert "budget): 3; with one seed: 2. Pairs of models with seeds enough for a corrected test: 0; told" in text
+    assert text.startswith(
+        "Runs: 5; with all epochs of their protocol: 0 (none); the others have fewer, or another budget. Settings ("
+    )
+    assert (
+        "budget; those set by hand too): 3; with one seed: 2. Pairs of models with seeds enough for a corrected test: 0; told"
+        in text
+    )
     many = [scored(0.9 + seed / 1000, seed=seed) for seed in range(10)]
     many += [scored(0.8 + seed / 1000, seed=seed, model="lstm") for seed in range(10)]
     assert "enough for a corrected test: 1; told apart by it: 1." in readme.digest(sections(many, []))
@@ -141,8 +146,9 @@ def test_of_one_data_variant_the_longest_training_alone_stands_beside_the_publis
         entry(make.record(make.run(**har2, epochs=epochs, recipe={"hidden_size": units}), sources={"epochs": "set: x"}))
         for epochs, units in ((2, 64), (12, 64), (2, 32))
     )
-    lines = [row for row in rows(short, longer, other) if row[-2:-1] == ["not comparable"]]
-    assert len(lines) == 1 and "12 of 250 epochs" in lines[0][0]
+    wide = entry(make.record(make.run(**har2, epochs=250, recipe={"hidden_size": 32})))
+    lines = [row for row in rows(short, longer, other, wide) if row[-2:-1] == ["not comparable"]]
+    assert len(lines) == 1 and "H=64, 12 of 250 epochs" in lines[0][0]  # of the published size, the longest
 
 
 def test_the_summary_goes_between_the_marks_and_nowhere_else(tmp_path):

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from suite.report import summary
+from suite.report.evidence.entries import entry
+from suite.report.evidence.sections import sections
+from suite.report.tables import leaderboard
 from tests import report_records as make
 
 
@@ -28,7 +31,11 @@ def test_the_summary_fits_80_columns_and_names_the_variant():
 
 def test_the_summarys_numbers():
     records = [make.record(make.run(seed=seed)) for seed in range(3)]
+    for record, step in zip(records, (0.09, 0.01, 0.7)):
+        record["seconds"]["step_median"] = step
     (row,) = summary.summary_rows(records)
+    (section,) = sections([entry(record) for record in records])
+    assert leaderboard.row(section.groups[0], section)["step_ms"] == pytest.approx(90.0)  # the median, not the mean
     scores = [record["metrics"]["test"] for record in records]
     assert row["mean"] == pytest.approx(np.mean(scores)) and row["sd"] == pytest.approx(np.std(scores, ddof=1))
     assert row["seconds"] == pytest.approx(132.0) and row["ms_per_step"] == pytest.approx(90.0)

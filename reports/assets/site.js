@@ -96,6 +96,23 @@
       document.getElementById("shown").textContent = shown + (shown === 1 ? " table" : " tables");
       document.getElementById("nothing").hidden = shown > 0;
     };
+    // A link to a table that a filter hides, or that is folded, shows it.
+    var reveal = function () {
+      var board = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+      if (!board || !board.classList.contains("board")) return;
+      if (board.hidden) {
+        form.reset();
+        apply();
+      }
+      if (board.closest("details")) board.closest("details").open = true;
+      board.scrollIntoView();
+    };
+    window.addEventListener("hashchange", reveal);
+    document.querySelectorAll("a[href^='#']").forEach(function (link) {
+      link.addEventListener("click", function () {
+        setTimeout(reveal, 0);
+      });
+    });
     form.hidden = false;
     form.addEventListener("change", apply);
     form.addEventListener("submit", function (event) {

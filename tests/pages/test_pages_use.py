@@ -85,6 +85,9 @@ def test_a_filter_opens_the_folded_tables_that_it_wants(browser, tmp_path):
     assert page.locator("details.more").is_hidden()
     page.select_option("select[name=task]", "har2")
     assert shown(page) == ["har2"]
+    page.click("#overview a")  # to a table that the filter hides
+    page.wait_for_function("document.querySelectorAll('.board:not([hidden])').length === 2")
+    assert "psmnist (data=mnist)" in shown(page)
     page.close()
 
 

@@ -99,7 +99,7 @@ def multiply_streamed(
     n = tl.arange(0, HB)[None, :]
     TILE: tl.constexpr = out[0].shape[0]
     sums = ()
-    for _ in tl.static_range(OUT):  # from zero: see multiply_resident
+    for _ in tl.static_range(OUT):  # from zero (multiply_resident), where K > BK, as in every plan
         if DOT:
             sums = sums + (tl.zeros((TILE, HB), tl.float32),)
         else:

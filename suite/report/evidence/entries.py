@@ -5,7 +5,6 @@ Ten thousand records of two hundred numbers an epoch would take gigabytes as Pyt
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -126,7 +125,8 @@ class Entry:
         processor = seconds.get("train_processor") if where["threads"] == 1 else None
         if waited is None and processor is None:
             return True
-        return (waited or 0.0) > 0.05 * seconds["train"] or (processor or math.inf) < 0.95 * seconds["train"]
+        slow = processor is not None and processor < 0.95 * seconds["train"]
+        return bool(slow or (waited is not None and waited > 0.05 * seconds["train"]))
 
     @cached_property
     def machine(self) -> str:

@@ -109,7 +109,8 @@ def _curves(values: Any, name: str) -> None:
         _numbers(one.get("x"), f"{name}[{i}].x")
         _numbers(one.get("y"), f"{name}[{i}].y", length=len(one["x"]))
         names = one.get("names", [])
-        if not isinstance(names, list) or len(names) not in (0, len(one["x"])):
+        whole = isinstance(names, list) and all(isinstance(word, str) for word in names)
+        if not whole or len(names) not in (0, len(one["x"])):
             raise InputError(
                 f"field {name}[{i}].names: wanted a name for each of {len(one['x'])} points, got {names!r}"
             )

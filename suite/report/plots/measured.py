@@ -98,8 +98,8 @@ def machine(values: Mapping[str, Any]) -> str:
 
 def check(stem: str, values: Mapping[str, Any], looks: Mapping[str, Look]) -> Plot:
     """One theory check: its curves, and the bounds where it has some."""
-    named = next((series for series in values["series"] if series.get("names")), None)
-    figure, (axes,) = style.canvas(titles=2 if named else 0)
+    points = [(x, name) for series in values["series"] for name, x in zip(series.get("names") or (), series["x"])]
+    figure, (axes,) = style.canvas(titles=2 if points else 0)
     for index, series in enumerate(values["series"]):
         look = _look(series["label"], index, looks)
         x, y = (_array(series[key]) for key in ("x", "y"))
@@ -115,10 +115,9 @@ def check(stem: str, values: Mapping[str, Any], looks: Mapping[str, Look]) -> Pl
     for axis in ("x", "y"):
         if values[f"log_{axis}"]:
             axes.set(**{f"{axis}scale": "log"})
-    if named is not None:
-        above = axes.get_xaxis_transform()
-        for place, (name, x) in enumerate(zip(named["names"], named["x"])):  # in two rows: neighbours may be close
-            axes.text(x, 1.09 if place % 2 else 1.02, name, transform=above, ha="center", fontsize=9, color=style.INK)
+    for place, (x, name) in enumerate(sorted(set(points))):  # in two rows above the axes: neighbours may be close
+        height, above = 1.09 if place % 2 else 1.02, axes.get_xaxis_transform()
+        axes.text(x, height, name, transform=above, ha="center", fontsize=9, color=style.INK)
     axes.set_xlabel(values["x_label"])
     axes.set_ylabel(values["y_label"])
     common.legend(figure, axes)

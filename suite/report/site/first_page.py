@@ -14,7 +14,7 @@ def write(site: Site, views: Sequence[View]) -> None:
     """Write the page and its Markdown; sections that the overview leaves out stand last, folded."""
     sections = [view.section for view in views]
     kept = overview.kept(sections)
-    glance = site.table(overview.table(kept, rest="in the last tables")) if kept else None
+    glance = site.table(overview.table(kept, rest="in the tables of the leaderboard")) if kept else None
     lengths = overview.lengths(sections)
     combined = [site.table(table) for table in across.tables(sections)]
     shown = {section.slug for section in kept or sections}

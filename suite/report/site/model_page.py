@@ -41,12 +41,10 @@ def standing(model: str, views: Sequence[View], *, by_hand: bool) -> Table | Non
     for row in rows:
         unit = "%" if row["metric"] == "accuracy" else wording.metric_unit(row["metric"])
         row["score_text"] = row["mean_text"] + (f" {unit}" if row["mean"] is not None else "")
-    slug, title = f"model-{wording.slug(model)}", f"{wording.model_title(model)}: results"
-    return (
-        Table(f"{slug}-by-hand", f"{title} of recipes set by hand", columns, rows)
-        if by_hand
-        else Table(slug, title, columns, rows)
-    )
+    title = f"{wording.model_title(model)}: results"
+    if by_hand:
+        return Table(f"by-hand-{wording.slug(model)}", f"{title} of recipes set by hand", columns, rows)
+    return Table(f"model-{wording.slug(model)}", title, columns, rows)
 
 
 def recipe_table(group: Group, section: Section) -> Table:

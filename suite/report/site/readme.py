@@ -11,6 +11,7 @@ from suite.report import wording
 from suite.report.evidence.groups import Section, Variant
 from suite.report.evidence.sections import better_by_hand
 from suite.report.tables import beside, comparisons, overview
+from suite.report.tables.beside import Comparison
 from suite.report.tables.table import Column, Table, markdown
 from suite.store import write_atomic
 
@@ -48,23 +49,34 @@ def _body(table: Table) -> str:
     return markdown(table).split("\n", 2)[2]
 
 
+def _nearness(comparison: Comparison) -> tuple[bool, bool, bool, int]:
+    """How near a group of ours comes to its published figure: comparable, of its size, not cut by a clock, longest."""
+    run = comparison.group.run
+    size = comparison.published.hidden_units == run.recipe.get("hidden_size")
+    return comparison.verdict != "not comparable", size, run.budget.max_seconds is None, run.budget.epochs
+
+
 def _cited(sections: Sequence[Section]) -> Table:
     """The published figures whose source gives a recipe, each beside the group of ours that comes nearest."""
-    rows: dict[tuple[Variant, str], dict[str, str]] = {}  # of one variant and model the first section: the longest
+    best: dict[tuple[Variant, str], tuple[Section, Comparison]] = {}
     for section in sections:
         for comparison in beside.headlines(section).values():
             if not comparison.published.recipe or comparison.ours is None:
                 continue
-            group = comparison.group
-            row = {
-                "task": overview.name(section),
-                "model": group.label,
-                "ours": f"{wording.metric(comparison.ours, group.metric)} ({len(comparison.scores)})",
-                "published": comparisons.printed(comparison.published),
-                "verdict": comparison.verdict,
-                "why": comparison.reasons,
-            }
-            rows.setdefault((section.variant, group.run.model), row)
+            key = (section.variant, comparison.group.run.model)
+            if key not in best or _nearness(comparison) > _nearness(best[key][1]):
+                best[key] = (section, comparison)
+    rows = [
+        {
+            "task": overview.name(section),
+            "model": comparison.group.label,
+            "ours": f"{wording.metric(comparison.ours, section.metric)} ({len(comparison.scores)})",
+            "published": comparisons.printed(comparison.published),
+            "verdict": comparison.verdict,
+            "why": comparison.reasons,
+        }
+        for section, comparison in best.values()
+    ]
     columns = [
         Column("task", "task", left=True),
         Column("model", "model", left=True),
@@ -75,9 +87,10 @@ def _cited(sections: Sequence[Section]) -> Table:
     ]
     note = (
         "Ours is of the epoch that the source takes: beside logs the last one, else the best on validation data."
-        " Shorter runs of the same model and data, and figures without a published recipe, are on the pages."
+        " Other sizes and shorter runs of the same model and data, and figures without a published recipe, are on the"
+        " pages."
     )
-    return Table("readme-published", "", columns, list(rows.values()), note)
+    return Table("readme-published", "", columns, rows, note)
 
 
 def insert(path: Path, text: str) -> None:

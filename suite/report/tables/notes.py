@@ -7,7 +7,7 @@ from suite.report.evidence.groups import OWN_BUDGET, Section
 from suite.report.evidence.pairs import told_apart
 
 INCOMPLETE = "†"
-SHARED = "* Other runs or work had a part of the machine, or an older record cannot say: times are upper bounds."
+SHARED = "* Other runs or work had a part of the machine, or its record cannot say: times are upper bounds."
 
 
 def notes(section: Section) -> str:

@@ -1,4 +1,4 @@
-"""The overview: a row a section, a column a model. A README and the first page show the same table."""
+"""The overview: a row a section, a column a model; a README shows that of track paper, the first page that of all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def kept(sections: Sequence[Section]) -> list[Section]:
 def _told(section: Section) -> list[Group]:
     plain = [group for group in section.groups if not group.by_hand]
     chosen = representatives(plain, higher_is_better=section.higher_is_better)
-    return [replace(group, primary=True) for group in chosen]
+    return [group if group.primary else replace(group, primary=True) for group in chosen]
 
 
 def _outdone(section: Section, others: Sequence[Section]) -> bool:
@@ -55,8 +55,8 @@ def lengths(sections: Sequence[Section]) -> str:
     pairs = [pair for section in sections for pair in section.pairs if pair.p is not None]
     return (
         f"Runs: {sum(len(group.entries) for group, _ in groups)}; with all epochs of their protocol:"
-        f" {sum(len(group.entries) for group in whole)} ({tasks}); the others have fewer."
-        f" Settings (model, recipe, task, budget): {len(groups)}; with one seed: {alone}."
+        f" {sum(len(group.entries) for group in whole)} ({tasks}); the others have fewer, or another budget."
+        f" Settings (model, recipe, task, budget; those set by hand too): {len(groups)}; with one seed: {alone}."
         f" Pairs of models with seeds enough for a corrected test: {len(pairs)};"
         f" told apart by it: {sum(pair.verdict.endswith(' better') for pair in pairs)}."
     )
@@ -75,22 +75,21 @@ def table(sections: Sequence[Section], *, rest: str) -> Table:
     models = wording.model_order(group.run.model for section in sections for group in section.groups)
     rows = []
     for section in sections:
-        row: dict[str, Any] = {"task": name(section), "page": f"#{section.slug}"}
+        row: dict[str, Any] = {"task": name(section), "page": f"#{section.slug}", "metric": section.metric}
         for model in models:
             group = next((group for group in section.groups if group.run.model == model), None)
             row |= _cell(model, group)
         rows.append(row)
-    columns = [Column("task", "task", left=True, head=True, link="page", wrap=True)]
-    columns += [
-        Column(model, wording.model_title(model), f"{model}_text", more=(f"{model}_sd", f"{model}_finished"), wrap=True)
-        for model in models
-    ]
+    columns = [Column("task", "task", left=True, head=True, link="page", wrap=True, more=("metric",))]
+    for model in models:
+        further = tuple(f"{model}_{key}" for key in ("sd", "finished", "solved", "lost"))
+        columns.append(Column(f"{model}_mean", wording.model_title(model), f"{model}_text", more=further, wrap=True))
     note = (
         "Test accuracy in % (adding problem: mean squared error): mean ± standard deviation over seeds, in brackets"
         " the number of finished seeds, at the epoch with the best validation score. Lost: diverged or failed, not"
         " in that mean (where models are ranked, a diverged run counts as a constant guess or the worst score)."
-        " –: not run. Solved: test error below 0.05. Recipes of which more than size and epochs was set by hand, and"
-        f" rows of which every model has longer runs here, are {rest}."
+        " –: no run with the model's own recipe. Solved: test error below 0.05. Recipes of which more than size and"
+        f" epochs was set by hand, and rows of which every model has longer runs here, are {rest}."
     )
     return Table("overview", "All tasks and models", columns, rows, note)
 
@@ -108,23 +107,28 @@ def name(section: Section) -> str:
 
 def _cell(model: str, group: Group | None) -> dict[str, Any]:
     """A model's part of a row."""
-    spread = group.spread if group else None
-    return {
-        model: spread.mean if spread else None,
-        f"{model}_sd": spread.sd if spread else None,
-        f"{model}_finished": len(group.done) if group else None,
-        f"{model}_text": written(group) if group else wording.MISSING,
-    }
+    values: dict[str, Any] = dict.fromkeys(("mean", "sd", "finished", "solved", "lost")) | {"text": wording.MISSING}
+    if group is not None:
+        values |= {"mean": group.spread.mean, "sd": group.spread.sd, "finished": len(group.done)}
+        values |= {"solved": _solved(group), "lost": len(group.diverged) + len(group.failed), "text": written(group)}
+    return {f"{model}_{key}": value for key, value in values.items()}
+
+
+def _solved(group: Group) -> int | None:
+    """Finished seeds with an error at the task's goal; None where an accuracy is the metric, or there is no goal."""
+    goal = content.task(group.run.task)["target"]
+    if group.higher_is_better or goal is None:
+        return None
+    return sum((entry.score or 0.0) <= goal for entry in group.done)
 
 
 def written(group: Group) -> str:
     """Mean and standard deviation, with the number of seeds, of solved and of lost ones."""
-    spread, lost = group.spread, len(group.diverged) + len(group.failed)
-    goal = content.task(group.run.task)["target"]
-    solved = ""
-    if not group.higher_is_better and goal is not None and len(group.done) > 1:  # here a mean hides that seeds differ
-        solved = f"; {sum((entry.score or 0.0) <= goal for entry in group.done)} solved"
-    count = f"{len(group.done)}{solved}" + (f"; {lost} lost" if lost else "")
+    spread, lost, solved = group.spread, len(group.diverged) + len(group.failed), _solved(group)
+    count = str(len(group.done))
+    if solved is not None and len(group.done) > 1:  # here a mean hides that seeds differ
+        count += f"; {solved} solved"
+    count += f"; {lost} lost" if lost else ""
     if spread.mean is None:
         return f"{wording.MISSING} ({count})"
     text = wording.metric(spread.mean, group.metric)
