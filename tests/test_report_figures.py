@@ -177,6 +177,17 @@ def test_the_papers_figures_come_from_the_right_records():
     assert paper.ablations(found[:1]) == [] and paper.adding([], LOOKS) is None
 
 
+def test_budgets_far_apart_have_a_logarithmic_axis():
+    short, long = (make.run("cornn", "psmnist", seed, epochs=epochs) for seed, epochs in ((0, 12), (1, 60)))
+    made = [
+        make.record(one, sources={"epochs": "set: x"}) for one in (short, make.run("lstm", "psmnist", epochs=12), long)
+    ]
+    with style.drawing():
+        far = paper.psmnist_128(sections(entries(*made)), LOOKS)
+        near = paper.psmnist_128(sections(entries(*made[:2])), LOOKS)
+    assert {"1", "2", "5", "10", "20", "50"} <= plot_texts(far) and "5" not in plot_texts(near)
+
+
 def test_axes_of_cost_end_at_a_perfect_score():
     made = make.record(make.run("cornn"))
     made["metrics"]["test"] = 0.99

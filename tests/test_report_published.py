@@ -15,6 +15,7 @@ from suite.report.evidence import published
 from suite.report.evidence.entries import entry
 from suite.report.evidence.sections import sections
 from suite.report.tables import beside, comparisons, leaderboard
+from suite.report.tables.table import comma_separated
 from tests import report_records as make
 
 COMPARABLE = {"options": {"train_examples": None, "test_examples": None}, "recipe": {"hidden_size": 256}, "epochs": 120}
@@ -252,3 +253,12 @@ def test_the_leaderboards_figure_is_a_comparable_one_where_there_is_one(monkeypa
     (section,) = sections(group.entries)
     (headline,) = beside.headlines(section).values()
     assert headline.verdict != "not comparable" and headline.published.value == 0.97
+
+
+def test_the_list_of_published_figures_keeps_their_standard_deviations_as_numbers():
+    figures = published.figures()
+    table = comparisons.cited(figures, name="cited", title="All")
+    assert table is not None
+    read = list(csv.DictReader(comma_separated(table).splitlines()))
+    assert [row["sd"] or None for row in read] == [None if one.sd is None else str(one.sd) for one in figures]
+    assert any(row["sd"] for row in read)

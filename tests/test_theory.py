@@ -244,6 +244,7 @@ def shrunk(setting):
 
 def test_a_finding_says_so_where_the_assumption_is_not_met():
     first, norms = assumption(small())
+    assert all(one.as_json()["names"] == ["adding"] for one in (*first.series, *norms.series))
     assert "NOT met on adding" in first.finding  # theory.md: 0.31 against 0.245
     assert first.series[0].y[0] == pytest.approx(0.31, abs=0.02)
     assert "adding" in norms.finding
