@@ -107,7 +107,6 @@
       if (board.closest("details")) board.closest("details").open = true;
       board.scrollIntoView();
     };
-    window.addEventListener("hashchange", reveal);
     document.querySelectorAll("a[href^='#']").forEach(function (link) {
       link.addEventListener("click", function () {
         setTimeout(reveal, 0);
