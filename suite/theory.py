@@ -21,6 +21,7 @@ from suite.work.theory import CHECKS
 
 TASKS = "adding,smnist,psmnist,noisy_cifar,har2,imdb"
 MODELS = "cornn,tanh,lstm"
+COMPARES_MODELS = "plateau"  # the others check coRNN's propositions, on coRNN
 
 
 def _epilog() -> str:
@@ -57,6 +58,8 @@ def command(args: argparse.Namespace, check: str) -> str:
     words = ["python", "-m", "suite.theory", "--checks", check]
     default = parser().parse_args([])
     for name in ("models", "tasks", "steps", "seeds"):
+        if name == "models" and check != COMPARES_MODELS:
+            continue
         if getattr(args, name) != getattr(default, name):
             words += [f"--{name}", str(getattr(args, name))]
     return shlex.join([*words, "--untrained"] if args.untrained else words)
@@ -66,7 +69,7 @@ def charts(args: argparse.Namespace) -> Iterator[tuple[str, Any, dict[str, str]]
     """Run the checks and yield (check, chart, ids of the recipes that it used) as they come.
 
     Raises:
-        UsageError: an unknown check, model or task.
+        UsageError: an unknown check, model or task; models for checks that are of coRNN alone.
     """
     from suite.names import resolve
     from suite.work.job import Settings
@@ -77,6 +80,8 @@ def charts(args: argparse.Namespace) -> Iterator[tuple[str, Any, dict[str, str]]
     for name in names:
         if name not in CHECKS:
             raise UsageError(unknown("check", name, CHECKS))
+    if args.models != MODELS and COMPARES_MODELS not in names:
+        raise UsageError(f"--models: {COMPARES_MODELS} alone compares models; the checks asked for are of coRNN")
     models, tasks = cli.names(args.models, "--models"), cli.names(args.tasks, "--tasks")
     for kind, given in (("model", models), ("task", tasks)):
         for name in given:

@@ -282,6 +282,9 @@ def test_the_command_that_repeats_a_check_names_what_was_changed():
     args = parser().parse_args(["--tasks", "adding", "--untrained", "--seeds", "3", "--results-dir", "elsewhere"])
     assert command(args, "energy") == "python -m suite.theory --checks energy --tasks adding --seeds 3 --untrained"
     assert command(parser().parse_args([]), "jacobian") == "python -m suite.theory --checks jacobian"
+    args = parser().parse_args(["--models", "cornn,lstm"])
+    assert command(args, "energy") == "python -m suite.theory --checks energy"  # which takes no models
+    assert command(args, "plateau") == "python -m suite.theory --checks plateau --models cornn,lstm"
 
 
 @pytest.mark.parametrize(
@@ -290,6 +293,7 @@ def test_the_command_that_repeats_a_check_names_what_was_changed():
         (["--checks", "enrgy"], "did you mean energy?"),
         (["--models", "cornnn"], "did you mean cornn"),
         (["--tasks", "addin"], "did you mean adding"),
+        (["--checks", "energy,jacobian", "--models", "cornn,lstm"], "plateau alone compares models"),
         (["--steps", "0"], "wanted a whole number >= 1"),
     ],
 )
