@@ -76,6 +76,7 @@ def test_a_models_slip_is_found(capsys, name, promise, words):
         ("Doubles", "batches", "wanted float32 (B,T,1)"),
         ("Restless", "repeatable", "asked twice with the same seed and epoch, the batches differ"),
         ("Restless", "random state", "it draws from a global generator"),
+        ("Smoothed", "loss and score", "loss or score draws from a global generator"),
     ],
 )
 def test_a_tasks_slip_is_found(capsys, name, promise, words):

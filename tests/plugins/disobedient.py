@@ -281,4 +281,11 @@ class Restless(Parity):
             yield Batch(x, (x.sum((1, 2)) > 0).float()[:, None])
 
 
+class Smoothed(Parity):
+    """A loss of targets that are smoothed at random."""
+
+    def loss(self, outputs, batch):
+        return super().loss(outputs, Batch(batch.x, batch.y * (0.9 + 0.1 * torch.rand(len(batch.y), 1))))
+
+
 assert issubclass(Wide, Recurrence)

@@ -161,7 +161,10 @@ class _Asked:
         outputs = torch.randn(
             rows, task.spec.output_size, generator=torch.Generator().manual_seed(0), requires_grad=True
         )
+        before = _random_state()
         loss, scores = loss_of(task, outputs, batch), scores_of(task, outputs.detach(), batch)
+        if _random_state() != before:
+            raise Broken("loss or score draws from a global generator: both follow from outputs and batch alone")
         (gradient,) = torch.autograd.grad(loss, outputs)
         value = float(loss.detach())
         if not (bool(loss.isfinite()) and bool(gradient.isfinite().all()) and bool(scores.isfinite().all())):
