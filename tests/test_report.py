@@ -165,11 +165,18 @@ def test_latex_is_escaped_and_balanced(table):
     assert tex_escape("50 % of a_b & {c}") == r"50 \% of a\_b \& \{c\}"
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
-def test_latex_compiles(table, tmp_path):
-    text = r"\documentclass{article}\usepackage{booktabs}\begin{document}" + latex(table) + r"\end{document}"
-    (tmp_path / "t.tex").write_text(text)
-    subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
+def _has(style):
+    found = shutil.which("kpsewhich") and shutil.which("pdflatex")
+    return bool(found and subprocess.run(["kpsewhich", style], capture_output=True, check=False).stdout)
+
+
+@pytest.mark.skipif(not _has("adjustbox.sty"), reason="no LaTeX with adjustbox here")
+def test_latex_compiles_and_fits_the_page(table, tmp_path):
+    wide = Table(table.name, table.title, [*table.columns] * 3, table.rows, table.note)
+    text = r"\documentclass{article}\usepackage{booktabs,adjustbox}\begin{document}"
+    (tmp_path / "t.tex").write_text(text + latex(table) + latex(wide) + r"\end{document}")
+    out = subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True, capture_output=True)
+    assert b"Overfull" not in out.stdout
 
 
 @pytest.mark.parametrize(

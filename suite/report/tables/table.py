@@ -130,15 +130,16 @@ def tex_escape(text: str) -> str:
 
 
 def latex(table: Table) -> str:
-    """A booktabs table environment that can be pasted into a paper."""
+    """A booktabs table environment that can be pasted into a paper, made smaller where the page is narrower."""
     layout = "".join("l" if column.left else "r" for column in table.columns)
     lines = [
         f"% {table.title}".replace("\n", " "),
-        r"% needs \usepackage{booktabs}",
+        r"% needs \usepackage{booktabs,adjustbox}",
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{tex_escape(table.title)}{'. ' + tex_escape(table.note) if table.note else ''}}}",
         rf"\label{{tab:{table.name}}}",
+        r"\begin{adjustbox}{max width=\linewidth}",
         rf"\begin{{tabular}}{{{layout}}}",
         r"\toprule",
         " & ".join(tex_escape(column.title) for column in table.columns) + r" \\",
@@ -146,7 +147,7 @@ def latex(table: Table) -> str:
     ]
     for row in table.rows:
         lines.append(" & ".join(tex_escape(table.cell(row, column)) for column in table.columns) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}", r"\end{table}"]) + "\n"
 
 
 def as_json(table: Table) -> str:
