@@ -139,6 +139,7 @@ def latex(table: Table) -> str:
         r"\centering",
         rf"\caption{{{tex_escape(table.title)}{'. ' + tex_escape(table.note) if table.note else ''}}}",
         rf"\label{{tab:{table.name}}}",
+        r"\smallskip",
         r"\begin{adjustbox}{max width=\linewidth}",
         rf"\begin{{tabular}}{{{layout}}}",
         r"\toprule",
