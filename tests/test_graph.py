@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import subprocess
 import sys
+from collections import defaultdict
 
 import pytest
 import torch
@@ -143,6 +146,33 @@ def test_recordings_belong_to_shapes_and_the_oldest_goes():
     assert Again.made == graph.KEPT + 1
     replayed(cell, arguments(cell, B=1))
     assert Again.made == graph.KEPT + 2
+
+
+class OfStreams(Again):
+    """With the stream of its own that a recording on a GPU has."""
+
+    warm_up = graph.Recording.warm_up
+
+
+def test_live_recordings_have_streams_of_their_own_and_few_are_made(monkeypatch):
+    made = []
+
+    class Stream:
+        def __init__(self):
+            made.append(self)
+
+    for name, value in (("Stream", Stream), ("synchronize", lambda: None), ("graph_pool_handle", lambda: None),
+                        ("stream", lambda _: contextlib.nullcontext())):  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(graph, "_streams", defaultdict(list))
+    first = arguments(TanhCell(), B=1)
+    for B in range(2, 3 * graph.KEPT):
+        replayed(TanhCell(), first, recording=OfStreams)  # used again and again, so that it stays
+        replayed(TanhCell(), arguments(TanhCell(), B=B), recording=OfStreams)
+        gc.collect()  # what plays the graph here holds on to its recording
+        live = [recording.stream for recording in graph._recordings.values()]
+        assert len(set(live)) == len(live)
+    assert len(made) == graph.KEPT + 1, "one for each that is kept, one for the one being made"
 
 
 def test_a_changed_argument_is_noticed_before_a_late_backward():
@@ -297,6 +327,21 @@ def test_cuda_graphs_with_two_forwards_before_one_backward():
         equal(gradients(out, tensors), gradients(reference.run(cell, *tensors), tensors), approximately=True)
 
 
+@pytest.mark.gpu
+def test_recordings_that_come_and_go_leave_an_older_one_right():
+    """torch has 32 streams: the 33rd recording would share one, and its end would free what the first one writes to."""
+    cell, device = LSTMCell(), torch.device("cuda")
+    tensors = arguments(cell, T=9, B=64, H=64, device=device)
+    wanted = reference.run(cell, *tensors)
+    grads = gradients(wanted, tensors)
+    for B in range(1, 41):
+        graph.run(cell, *arguments(cell, B=B, device=device))
+        torch.cuda.empty_cache()
+        outputs = graph.run(cell, *tensors)
+        equal(outputs, wanted, approximately=True)
+        equal(gradients(outputs, tensors), grads, approximately=True)
+
+
 def look_at_a_value():
     """Records what cannot be recorded; afterwards torch's allocator is not to be trusted in this process."""
 
@@ -308,11 +353,15 @@ def look_at_a_value():
     with pytest.raises(EngineError, match="cannot be recorded"):
         graph.run_module(Looking().cuda(), torch.randn(3, 2, 3, device="cuda"))
     assert torch.cuda.current_stream() == before
+    if not graph.broken:  # then the process is said to be sound
+        torch.cuda.empty_cache()
+        torch.rand(2, device="cuda")
+        torch.cuda.synchronize()
 
 
 @pytest.mark.gpu
 def test_a_look_at_a_value_cannot_be_recorded(project):
-    # _exit: torch before 2.12 may end the process when it tidies up after a recording that failed
+    # _exit: torch before 2.13 may end the process when it tidies up after a recording that failed
     code = "import os; from tests.test_graph import look_at_a_value; look_at_a_value(); os._exit(0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -188,18 +188,19 @@ def test_too_many_for_the_memory_go_on_one_by_one(error, tmp_path, monkeypatch, 
 
 def test_the_gpu_is_set_up_before_its_memory_is_counted(monkeypatch):
     from suite.work.training import group
+    from suite.work.training.tf32 import allow_in_cudnn
 
     calls: list[str] = []
-    exact = torch.backends.cudnn.allow_tf32
+    exact = allow_in_cudnn(False)
     monkeypatch.setattr(torch.cuda, "init", lambda: calls.append("init"))
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(str(device)))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: calls.append("peak"))
     try:
         for precision, tf32 in (("float32", False), ("tf32", True), ("float64", False), ("bf16", True)):
             group._prepare_device(torch.device("cuda:1"), replace(planned("lstm")[0].run, precision=precision))
-            assert torch.backends.cudnn.allow_tf32 is tf32, precision
+            assert torch.backends.cudnn.rnn.fp32_precision == ("tf32" if tf32 else "ieee"), precision
     finally:
-        torch.backends.cudnn.allow_tf32 = exact
+        allow_in_cudnn(exact)
     assert calls[:4] == ["init", "cuda:1", "peak", "init"]
 
 

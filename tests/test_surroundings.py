@@ -10,7 +10,7 @@ from suite.benchmark.contenders import LOOP, Contender
 from suite.benchmark.session import Wanted, measure
 from suite.benchmark.shapes import SHAPES
 from suite.work import provenance
-from suite.work.training.tf32 import cublas
+from suite.work.training.tf32 import allow_in_cudnn, cublas
 from tests.test_graph import Again
 
 
@@ -30,6 +30,21 @@ def test_a_measurement_multiplies_exactly_and_leaves_the_setting_as_it_was(round
     assert torch.backends.cuda.matmul.fp32_precision == "ieee"
     list(rows)
     assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+
+
+@pytest.mark.parametrize("switch", [torch.backends, torch.backends.cudnn, torch.backends.cudnn.rnn])
+def test_a_switch_of_imported_code_does_not_round_float32_in_cudnn(switch):
+    """torch has four, from general to special; the old one, where they differ, cannot even be read."""
+    exact, before = allow_in_cudnn(False), switch.fp32_precision
+    try:
+        switch.fp32_precision = "tf32"
+        allow_in_cudnn(False)
+        allow_in_cudnn(False)
+        assert torch.backends.cudnn.rnn.fp32_precision == torch.backends.cudnn.conv.fp32_precision == "ieee"
+        assert allow_in_cudnn(True) is False and allow_in_cudnn(False) is True
+    finally:
+        switch.fp32_precision = before
+        allow_in_cudnn(exact)
 
 
 def test_recording_takes_no_random_numbers_and_changes_no_buffer():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,14 @@ def test_a_model_that_raises_becomes_a_failure_with_its_words(tmp_path):
     validate(json.loads(json.dumps(r)))
 
 
+def test_a_gpu_that_refuses_before_a_run_begins_is_that_runs_failure(tmp_path, monkeypatch):
+    def refuse():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(group, "_forget", refuse)
+    assert "illegal memory access" in record(planned()[0], tmp_path)["error"]["message"]
+
+
 def test_batch_larger_than_the_data_is_a_failure_in_one_line(tmp_path):
     (one,) = planned(sets=((None, "hidden_size", 4), (None, "batch_size", 121)))
     assert "wanted batch_size <= 120 (training examples), got 121" in record(one, tmp_path)["error"]["message"]
@@ -297,16 +306,32 @@ def test_long_steps_between_two_reads_are_no_stall(tmp_path, monkeypatch):
     assert len({e.step for e in steps}) > 1
 
 
+ILLEGAL = "Triton Error [CUDA]: an illegal memory access was encountered"
+
+
 @pytest.mark.parametrize(
-    ("error", "recording", "rest"),
-    [(torch.AcceleratorError("CUDA error: an illegal memory access"), "", "not tried: the GPU failed under seed 1"),
-     (torch.AcceleratorError("CUDA error: out of memory"), "", None),
-     (EngineError("engine graph: this model cannot be recorded"), "Leaky", "not tried: Leaky could not be recorded")],
+    ("error", "recording", "answers", "rest"),
+    [(RuntimeError(ILLEGAL), "", False, "not tried: the GPU failed under tests.plugins.tiny:Leaky"),
+     (torch.AcceleratorError("CUDA error: out of memory"), "", True, None),
+     (EngineError("engine graph: this model cannot be recorded"), "Leaky", True, "Leaky could not be recorded")],
 )  # fmt: skip
-def test_after_an_error_that_the_process_does_not_survive_its_other_seeds_are_not_tried(
-    error, recording, rest, tmp_path, monkeypatch
+@pytest.mark.parametrize("one_job", [True, False])
+def test_after_an_error_that_the_process_does_not_survive_it_tries_nothing_more(
+    error, recording, answers, rest, one_job, tmp_path, monkeypatch
 ):
+    """A GPU's part is played: it stops answering under seed 1, and from then on every call to it raises."""
     from models.scan import graph
+
+    def synchronize(*_):
+        raise torch.AcceleratorError("CUDA error: an illegal memory access")
+
+    failed: list[int] = []
+    monkeypatch.setattr(group, "_lost", [])
+    monkeypatch.setattr(graph, "broken", "")
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: bool(failed) and not answers)
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    monkeypatch.setattr(torch.cuda, "empty_cache", synchronize)
+    monkeypatch.setattr(group, "_first_step", lambda trainer: None)
 
     planned_runs = planned(seeds=(0, 1, 2))
     runs = tuple(one.run for one in planned_runs)
@@ -315,14 +340,16 @@ def test_after_an_error_that_the_process_does_not_survive_its_other_seeds_are_no
     def prepare(run, job, *rest):
         if run.seed == 1:
             monkeypatch.setattr(graph, "broken", recording)
+            failed.append(1)
             raise error
-        return original(run, job, *rest)
+        return original(run, replace(job, settings=Settings()), *rest)
 
     monkeypatch.setattr(group, "prepare", prepare)
     monkeypatch.setattr(group, "_train_together", lambda *_: {run.id for run in runs})
     seen = []
-    job = Job(runs, planned_runs[0].sources, Settings(), tuple(str(tmp_path / f"{i}.pt") for i in range(3)))
-    run_job(job, seen.append)
+    for some in [runs] if one_job else [(run,) for run in runs]:
+        paths = tuple(str(tmp_path / f"{run.seed}.pt") for run in some)
+        run_job(Job(some, planned_runs[0].sources, Settings(device="cuda"), paths), seen.append)
     records = [event.record for event in seen if isinstance(event, Finished)]
     assert [r["status"] for r in records] == ["done", "failed", "failed" if rest else "done"]
     assert str(error) in records[1]["error"]["message"]

@@ -8,7 +8,8 @@ memory of one forward and backward: sequences of ever new lengths are not for it
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import weakref
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
@@ -83,7 +84,9 @@ class Recording:
     def warm_up(self) -> None:
         """Passes on the stream that records, as a recording asks for."""
         torch.cuda.synchronize()
-        self.stream = torch.cuda.Stream()  # of this device: torch's own for recordings is of the first ever recorded on
+        free = _streams[self.device]  # torch's own stream for recordings is of the first device ever recorded on
+        self.stream = free.pop() if free else torch.cuda.Stream()
+        weakref.finalize(self, free.append, self.stream)
         with torch.cuda.stream(self.stream):
             for _ in range(WARM_UP):
                 self.cotangents = [torch.zeros_like(o) for o in self.run_forward()]
@@ -168,13 +171,19 @@ class _Replay(torch.autograd.Function):
 
 
 _recordings: OrderedDict[Hashable, Recording] = OrderedDict()
-# Whose recording failed: before torch 2.12 the allocator then counts it as under way (pytorch #180395).
+# Whose recording failed: before torch 2.13 the allocator may count it as under way from then on (pytorch #180395).
 broken = ""
+# Streams that no live recording uses, by device. torch hands 32 out in turn, and forgetting a recording frees the
+# workspace of its stream's products, which another recording on that stream would still write to (pytorch #193402).
+_streams: defaultdict[torch.device, list[torch.cuda.Stream]] = defaultdict(list)
 
 
 def clear() -> None:
     """Forget all recordings and free their memory."""
     _recordings.clear()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+        torch._C._cuda_clearCublasWorkspaces()  # type: ignore[attr-defined]
 
 
 def _facts(tensor: Tensor | None, tracked: bool) -> Hashable:
@@ -238,7 +247,7 @@ def _recorded(
         if "out of memory" in str(error):  # of the driver: not torch's own class
             raise
         global broken
-        if torch.__version__ < "2.12" and any(t is not None and t.is_cuda for t in tensors):
+        if torch.__version__ < "2.13" and any(t is not None and t.is_cuda for t in tensors):
             broken = broken or name
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EngineError(f"engine graph: this model cannot be recorded as a CUDA graph: {line}") from error

@@ -6,18 +6,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import itertools
 import re
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import triton
+from triton import knobs
 from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
 from models.scan.cell import Cell
@@ -109,27 +110,13 @@ def compile_kernel(
 
 
 def resources(cell: Cell, **facts: Any) -> Resources:
-    """Compile one kernel (``compile_kernel``) and read its resources."""
-    return assemble(*compile_kernel(cell, **facts))
-
-
-def assemble(compiled: Any, plan: Plan) -> Resources:
-    """Run the assembler that Triton ships once more, for its report."""
-    ptx = compiled.asm["ptx"]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kernel.ptx"
-        path.write_text(ptx)
-        for name in ("ptxas", "ptxas-blackwell"):  # each reads PTX up to its own version
-            tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name
-            done = subprocess.run(
-                [tool, "-v", "-arch=sm_90a", path, "-o", path.with_suffix(".cubin")],
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            if done.returncode == 0:
-                break
-        else:
-            raise RuntimeError(f"ptxas: {done.stderr.strip().splitlines()[-1]}")
-    return Resources(plan, compiled.metadata.shared, *_report(done.stderr))
+    """Compile one kernel (``compile_kernel``), whatever is in Triton's cache, and read what its assembler reports."""
+    said = io.StringIO()
+    with knobs.compilation.scope(), knobs.nvidia.scope(), contextlib.redirect_stdout(said):
+        knobs.compilation.always_compile = True
+        knobs.nvidia.dump_ptxas_log = True
+        compiled, plan = compile_kernel(cell, **facts)
+    return Resources(plan, compiled.metadata.shared, *_report(said.getvalue()))
 
 
 def _report(text: str) -> tuple[int, int, int]:
@@ -171,7 +158,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Resources of the Triton kernels on compute capability 9.0.")
     parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)} at H=128")
     quick = parser.parse_args().quick
-    print(f"Triton {triton.__version__}, compute capability {TARGET.arch / 10}, {MULTIPROCESSORS} multiprocessors\n")
+    versions = f"Triton {triton.__version__}, assembler {get_ptxas(TARGET.arch).version}"
+    print(f"{versions}, compute capability {TARGET.arch / 10}, {MULTIPROCESSORS} multiprocessors\n")
     for line in table(QUICK if quick else tuple(CELLS), (128,) if quick else SIZES, ROWS):
         print(line, flush=True)
 

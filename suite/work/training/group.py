@@ -53,22 +53,21 @@ def run_job(job: Job, report: Callable[[Event], None], should_stop: Callable[[],
     """Train the job's runs and report each one's record; nothing is raised for a run that fails."""
     prepare_process(job.settings)
     left = {run.id for run in job.runs}
-    if len(left) > 1:
+    if len(left) > 1 and not _unfit():
         left = _train_together(job, report, should_stop)
-    broken = _unfit()
     for run, path in zip(job.runs, job.checkpoints, strict=True):
         if run.id not in left:
             continue
         if should_stop():
             report(Stopped(run.id))
             continue
-        if broken:
+        if broken := _unfit():
             report(Finished(failure(run, job, broken, provenance.now())))
             continue
         alone = replace(job, runs=(run,), checkpoints=(path,))
         ready, started = None, provenance.now()
-        _forget()
         try:
+            _forget()
             ready = prepare(run, alone, Path(path), report, should_stop)
             with _training(ready):
                 reason = ready.trainer.fit()
@@ -77,9 +76,7 @@ def run_job(job: Job, report: Callable[[Event], None], should_stop: Callable[[],
             report(Stopped(run.id))
         except (Exception, SystemExit) as error:  # whatever a plug-in raises becomes the run's own record
             report(Finished(_failed(run, alone, error, started, ready)))
-            if isinstance(error, torch.AcceleratorError) and not peak.ran_out(error):  # every later call fails alike
-                broken = f"not tried: the GPU failed under seed {run.seed} in this process; repeat with --rerun failed"
-            broken = broken or _unfit()
+            _probe(run, torch.device(job.settings.device))
 
 
 def _train_together(job: Job, report: Callable[[Event], None], should_stop: Callable[[], bool]) -> set[str]:
@@ -113,6 +110,7 @@ def _train_together(job: Job, report: Callable[[Event], None], should_stop: Call
             return set(held)
         for one in held.values():
             report(Finished(_failed(one.trainer.run, job, error, one.started, one)))
+        _probe(job.runs[0], torch.device(job.settings.device))
     return set()
 
 
@@ -236,14 +234,31 @@ def _forget() -> None:
         torch.cuda.empty_cache()  # Triton's kernels and other processes take their memory from the driver
 
 
+_lost: list[str] = []  # the run under which this process lost its GPU
+
+
+def _probe(run: Run, device: torch.device) -> None:
+    """After a failure: whether the GPU still answers. What a kernel did wrong, every later call of the process repeats.
+
+    The error's kind does not say: Triton's, cuBLAS's and cuDNN's are plain RuntimeErrors.
+    """
+    if device.type == "cuda" and torch.cuda.is_initialized():
+        try:
+            torch.cuda.synchronize(device)
+        except RuntimeError:
+            _lost.append(f"{run.model} {run.task} seed {run.seed}")
+
+
 def _unfit() -> str:
-    """Why this process can train nothing more, or nothing: a recording that failed."""
+    """Why this process can train nothing more, or nothing: a recording, or the GPU itself, that failed."""
     graph = sys.modules.get("models.scan.graph")
-    if graph is None or not graph.broken:
+    if graph is not None and graph.broken:
+        failed = f"{graph.broken} could not be recorded as a CUDA graph"
+    elif _lost:
+        failed = f"the GPU failed under {_lost[0]}"
+    else:
         return ""
-    return (
-        f"not tried: {graph.broken} could not be recorded as a CUDA graph in this process; --rerun failed tries again"
-    )
+    return f"not tried: {failed} in this process; --rerun failed tries again"
 
 
 def _resumed(make: Callable[[], Trainer], path: Path, run: Run) -> tuple[Trainer, dict[str, Any] | None]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 
 
 def allow_in_cudnn(allowed: bool) -> bool:
-    """Set torch's switch, which it ships switched on; returns how it stood.
+    """Set whether cuDNN may, which torch ships switched on; returns how its recurrences stood.
 
-    The newer switches (``cudnn.rnn.fp32_precision``) are left alone: torch refuses to read this one once they differ.
+    By the older switch and the newer ones alike: torch refuses to read the older where they differ, and the older one
+    switched off alone leaves the newer ones to torch's general setting (``torch.backends.fp32_precision``), which any
+    imported code may have switched on.
     """
+    cudnn: Any = torch.backends.cudnn  # its stubs lack the newer switches
+    before = bool(cudnn.rnn.fp32_precision == "tf32")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some versions since torch 2.9 call this switch old
-        before = bool(torch.backends.cudnn.allow_tf32)
-        torch.backends.cudnn.allow_tf32 = allowed
+        cudnn.allow_tf32 = allowed
+    cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "tf32" if allowed else "ieee"
     return before
 
 
