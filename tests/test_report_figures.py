@@ -241,12 +241,12 @@ def test_a_figure_made_for_a_page_has_its_own_ids_and_variables(section):
     assert "<image" not in text and "http://www.w3.org" in text
 
 
-def test_lines_are_means_and_bands_reach_from_the_lowest_to_the_highest_seed():
+def test_lines_are_medians_and_bands_reach_from_the_lowest_to_the_highest_seed():
     axes = Figure().add_subplot()
     rows = np.array([[0.1, 0.5, 0.9], [0.2, 0.5, 0.6], [0.6, 0.2, 0.9]])
     common.band(axes, np.arange(3.0), rows, LOOKS["cornn"], "-", "coRNN", 0)
     (line,), (filled,) = axes.lines, axes.collections
-    assert line.get_ydata() == pytest.approx([0.3, 0.4, 0.8])
+    assert line.get_ydata() == pytest.approx([0.2, 0.5, 0.9])
     (outline,) = (path.vertices for path in filled.get_paths())
     for x, low, high in ((0, 0.1, 0.6), (1, 0.2, 0.5), (2, 0.6, 0.9)):
         at = outline[outline[:, 0] == x, 1]

@@ -76,7 +76,7 @@ def seeds_note(section: Section) -> str:
         return "No seed finished."
     if counts[-1] == 1:
         return "One seed a model."
-    return f"Lines: mean over {word} finished seeds; bands: from the lowest to the highest seed."
+    return f"Lines: median of {word} finished seeds; bands: from the lowest to the highest seed."
 
 
 def line_style(look: Look, dashes: str) -> dict[str, Any]:
@@ -127,11 +127,13 @@ def norm_rows(group: Group) -> tuple[Array, Array] | None:
 
 
 def band(axes: Axes, x: Array, rows: Array, look: Look, dashes: str, label: str, shift: int) -> None:
-    """Mean line with markers, and a band from the lowest to the highest row where there are several."""
+    """Median line with markers, and a band from the lowest to the highest row where there are several.
+
+    Not the mean: where one of three seeds falls, that is a value which none of them has.
+    """
     if rows.size == 0:
         return
-    mean = rows.mean(axis=0)
-    axes.plot(x, mean, label=label, markevery=mark_every(x.size, shift), **line_style(look, dashes))
+    axes.plot(x, np.median(rows, axis=0), label=label, markevery=mark_every(x.size, shift), **line_style(look, dashes))
     if rows.shape[0] > 1:
         axes.fill_between(x, rows.min(axis=0), rows.max(axis=0), color=look.colour, alpha=0.16, linewidth=0)
 

@@ -43,7 +43,7 @@ def learning(
     column = against or ("epoch" if section.metric == "accuracy" else "steps")
     figure, (axes,) = style.canvas()
     for shift, (group, dashes) in enumerate(common.drawn(section)):
-        _mean_line(axes, group, column, looks[group.run.model], dashes, shift)
+        _line_and_band(axes, group, column, looks[group.run.model], dashes, shift)
         _broken_lines(axes, group, column, looks[group.run.model])
     if not axes.lines:
         return None
@@ -70,7 +70,7 @@ def learning(
     )
 
 
-def _mean_line(axes: Axes, group: Group, column: str, look: Look, dashes: str, shift: int) -> None:
+def _line_and_band(axes: Axes, group: Group, column: str, look: Look, dashes: str, shift: int) -> None:
     rows = common.stack(group.done, _valid)
     if rows.size:
         x = group.done[0].curve[column][: rows.shape[1]]

@@ -126,7 +126,7 @@ def psmnist_128(sections: Sequence[Section], looks: Mapping[str, Look]) -> Plot 
     home = next(section for section in sections if groups[0] in section.groups)
     longest = _longest(groups)
     labelled = []
-    for group in longest:  # one seed that trained long, and the mean over more that did not
+    for group in longest:  # one seed that trained long, and the line of more that did not
         several = max((one for one in groups if one.run.model == group.run.model), key=lambda one: len(one.done))
         if len(several.done) > len(group.done):
             labelled.append(_counted(several))
