@@ -200,7 +200,7 @@ def fetch(name: str, root: Path, *, log: Log, patience: Patience = Patience()) -
             if not before and inspect(name, root, deep=False).usable:  # another process fetched it meanwhile
                 return
             folder.mkdir(exist_ok=True)
-            log(f"{name}: not in {root}; fetching it into that folder")
+            log(f"{name}: fetching it into {root}")
             for download in known.downloads:
                 download_file(download, folder, log=log, patience=patience)
             try:

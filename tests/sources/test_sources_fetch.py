@@ -63,7 +63,7 @@ def test_a_cut_connection_is_resumed_where_it_broke(one, site, root):
     site.pages["/a"] = Site.in_turn(cut, Site.serve(body))
     lines = []
     _fetched(root, lines)
-    assert lines[0] == f"glove: not in {root}; fetching it into that folder"  # where a mistyped --data-dir shows
+    assert lines[0] == f"glove: fetching it into {root}"  # where a mistyped --data-dir shows
     assert site.asked == [("/a", None), ("/a", "bytes=100-")]
     assert any("cut off at 100" in line for line in lines)
 
