@@ -1,4 +1,4 @@
-"""The `graph` engine. Its bookkeeping is tested with a recording that runs the work again; CUDA graphs: test_graph_gpu.py."""
+"""The `graph` engine: its bookkeeping, with a recording that runs the work again; real ones: test_graph_gpu.py."""
 
 from __future__ import annotations
 
