@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import CellRecurrence, ModelError, require
+from models.exponential import exponential
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class ExpRNN(CellRecurrence):
         """B = expm(A) (H,H), computed in float64 and cast."""
         H = self.hidden_size
         upper = self.skew.double().new_zeros(H * H).scatter(0, self._flat, self.skew.double()).view(H, H)
-        return torch.matrix_exp(upper - upper.mT).to(self.skew.dtype)
+        return exponential(upper - upper.mT).to(self.skew.dtype)
 
     def weights(self) -> tuple[Tensor, None, Tensor, Tensor]:
         """The source multiplies row vectors, h B: the scan's W is B^T."""

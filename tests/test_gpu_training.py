@@ -74,7 +74,7 @@ def test_the_other_engines_train_alike(engine, tmp_path):
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
-@pytest.mark.parametrize("model", [name for name in sorted(MODELS) if name != "exprnn"])  # its exponential waits
+@pytest.mark.parametrize("model", sorted(MODELS))
 def test_no_training_step_waits_for_the_device(model, seeds, tmp_path):
     from suite.work.training.lap import Lap
     from suite.work.training.side_by_side import SideBySide

@@ -14,6 +14,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -177,6 +178,7 @@ def _drive(request: dict) -> int:
     os.chdir(request["cwd"])
     # multiprocessing hands os.environ to what it starts; /proc shows the environment a process was started with
     os.environ.update(request["env"])
+    tempfile.tempdir = None  # what TMPDIR says, if anything has asked before
     for name, value in request["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
     for number, path in ((1, request["out"]), (2, request["err"])):

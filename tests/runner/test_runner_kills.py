@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,6 +44,23 @@ def test_killed_workers_and_a_killed_fork_server_are_made_up_for(zygote, grid, t
     os.kill(driver.servers()[0], signal.SIGKILL)
     assert driver.wait() == 0, driver.err.read_text()
     assert_complete(tmp_path / "r", runs, wanted)
+    assert_alone(driver)
+
+
+def test_a_grid_goes_on_when_its_temporary_files_are_cleaned_away(zygote, grid, tmp_path):
+    runs, wanted = grid
+    temporary = tmp_path / "t"
+    temporary.mkdir()
+    driver = zygote.start(argv(runs, tmp_path / "r", "--jobs", "1", executor="processes"), tmp_path / "log",
+                          env={"TMPDIR": str(temporary)})  # fmt: skip
+    driver.until(lambda: checkpoints(tmp_path))
+    assert list(temporary.glob("pymp-*/*")), "the fork server's socket"
+    shutil.rmtree(temporary)
+    os.kill(driver.workers()[0], signal.SIGKILL)
+    assert driver.wait() == 0, driver.err.read_text()
+    assert_complete(tmp_path / "r", runs, wanted)
+    assert "its worker died (SIGKILL" in driver.err.read_text()
+    assert "Traceback" not in driver.err.read_text()
     assert_alone(driver)
 
 

@@ -6,8 +6,9 @@ It starts early and works beside the driver, which loads torch itself meanwhile.
 from __future__ import annotations
 
 import multiprocessing
-from multiprocessing import forkserver, resource_tracker
-from multiprocessing.context import ForkServerContext
+from multiprocessing import forkserver, resource_tracker, util
+from multiprocessing.context import ForkServerContext, SpawnContext
+from pathlib import Path
 
 from suite.work.stopping import held_back
 
@@ -33,3 +34,13 @@ def start() -> ForkServerContext:
     with held_back():
         forkserver.ensure_running()
     return context
+
+
+def without() -> SpawnContext:
+    """A context for workers where the server cannot be reached, for its socket is gone: each loads torch by itself.
+
+    A cluster may empty its folder of temporary files while a grid runs on it for days. The folder is made again, since
+    Python wants to remove it when the driver ends.
+    """
+    Path(util.get_temp_dir()).mkdir(mode=0o700, parents=True, exist_ok=True)
+    return multiprocessing.get_context("spawn")

@@ -15,13 +15,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
 from typing import Any
 
 from suite.work.executors import forkserver
 from suite.work.executors.retries import Retries
 from suite.work.executors.tied import tie
 from suite.work.job import Finished, Job, Progress, Stopped
-from suite.work.stopping import Stopper
+from suite.work.stopping import Stopper, held_back
 from suite.work.todo import Todo
 
 Event = Progress | Finished | Stopped
@@ -69,6 +70,18 @@ class _Active:
     reason: str = ""
 
 
+def _begin(context: BaseContext, job: Job) -> tuple[Any, Connection]:
+    ours, theirs = context.Pipe()
+    process = context.Process(target=worker, args=(job, theirs), daemon=False)  # type: ignore[attr-defined]
+    try:
+        with theirs, held_back():
+            process.start()
+    except BaseException:
+        ours.close()
+        raise
+    return process, ours
+
+
 class ProcessExecutor:
     """Runs jobs in worker processes.
 
@@ -114,15 +127,11 @@ class ProcessExecutor:
 
     def _spawn(self, job: Job) -> tuple[Any, Connection]:
         for left in reversed(range(SERVER_TRIES)):
-            context = forkserver.start()
-            ours, theirs = context.Pipe()
-            process = context.Process(target=worker, args=(job, theirs), daemon=False)
             try:
-                with theirs:
-                    process.start()
-                return process, ours
+                return _begin(forkserver.start(), job)
+            except FileNotFoundError:  # the server's socket was cleaned away with the machine's temporary files
+                return _begin(forkserver.without(), job)
             except (OSError, EOFError):  # the fork server died; the system may need a moment to see that
-                ours.close()
                 if not left:
                     raise
                 time.sleep(PAUSE_SECONDS)
