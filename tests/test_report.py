@@ -195,6 +195,17 @@ def test_numbers(value, text):
     assert wording.number(value) == text
 
 
+@pytest.mark.parametrize(
+    ("mean", "sd", "metric", "text"),
+    [(0.9445, 0.0128, "accuracy", "94.45 ± 1.28"), (0.9445, None, "accuracy", "94.45"), (None, 0.1, "mse", "–"),
+     (0.00388, 6.98e-4, "mse", "0.00388 ± 0.00070"), (0.156, 0.00971, "mse", "0.156 ± 0.010"),
+     (0.156, 0.0, "mse", "0.156 ± 0.000"), (0.156, 1e-5, "mse", "0.156 ± 1.00e-05"),
+     (2e-5, 1e-5, "mse", "2.00e-05 ± 1.00e-05"), (1234.5, 20.4, "mse", "1234 ± 20")],
+)  # fmt: skip
+def test_a_mean_and_its_spread_have_equal_decimals(mean, sd, metric, text):
+    assert wording.spread(mean, sd, metric) == text
+
+
 def test_seeds_as_ranges():
     assert wording.seeds([3, 0, 1, 2, 7]) == "0-3,7"
     assert wording.seeds([]) == ""

@@ -96,6 +96,16 @@ def metric(value: Any, name: str) -> str:
     return _minus(f"{100 * value:.2f}") if name == "accuracy" else number(value)
 
 
+def spread(mean: Any, sd: Any, name: str) -> str:
+    """Mean and standard deviation with as many decimals, ``0.0133 ± 0.0011``; the mean alone where one seed has none."""
+    text = metric(mean, name)
+    if text == MISSING or not finite(sd):
+        return text
+    size = 100 * sd if name == "accuracy" else sd
+    same = f"{size:.{len(text.partition('.')[2])}f}"
+    return f"{text} ± {metric(sd, name) if 'e' in text or (sd and not float(same)) else same}"
+
+
 def metric_unit(name: str) -> str:
     """The unit that belongs to ``metric``: ``accuracy (%)``, ``MSE``."""
     return f"{METRIC_TITLES.get(name, name)} (%)" if name == "accuracy" else METRIC_TITLES.get(name, name)

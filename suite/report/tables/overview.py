@@ -129,8 +129,4 @@ def written(group: Group) -> str:
     if solved is not None and len(group.done) > 1:  # here a mean hides that seeds differ
         count += f"; {solved} solved"
     count += f"; {lost} lost" if lost else ""
-    if spread.mean is None:
-        return f"{wording.MISSING} ({count})"
-    text = wording.metric(spread.mean, group.metric)
-    spread_text = "" if spread.sd is None else f" ± {wording.metric(spread.sd, group.metric)}"
-    return f"{text}{spread_text} ({count})"
+    return f"{wording.spread(spread.mean, spread.sd, group.metric)} ({count})"

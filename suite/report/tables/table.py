@@ -67,6 +67,11 @@ class Table:
     note: str = ""
     heading: str = ""
 
+    @property
+    def dense(self) -> bool:
+        """Whether a page has room for it in smaller letters alone."""
+        return len(self.columns) > 14 or sum(column.wrap for column in self.columns) > 6
+
     def cell(self, row: Mapping[str, Any], column: Column) -> str:
         """What stands in a cell."""
         value = row[column.show or column.key]
