@@ -97,7 +97,7 @@ def metric(value: Any, name: str) -> str:
 
 
 def spread(mean: Any, sd: Any, name: str) -> str:
-    """Mean and standard deviation with as many decimals, ``0.0133 ± 0.0011``; the mean alone where one seed has none."""
+    """Mean and standard deviation with as many decimals, ``0.0133 ± 0.0011``; the mean alone where there is none."""
     text = metric(mean, name)
     if text == MISSING or not finite(sd):
         return text
