@@ -155,6 +155,7 @@ WHERE: dict[str, Field] = {
     "plugins": Field(
         dict, "Of a model or task that is not of this project: hash of the file that holds its class.", late=True
     ),
+    "descriptions": Field(dict, "Of the same: first words of its docstring, and its source.", late=True),
     "seeds_together": Field(int, "Seeds that were trained side by side in one process.", late=True),
 }
 

@@ -7,8 +7,12 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+from suite.report import wording
 from suite.report.evidence.entries import entry
 from suite.report.evidence.sections import sections
+from suite.report.render import descriptions, render
 from suite.report.tables import notes
 from suite.store import Store
 from tests import report_records as make
@@ -40,6 +44,28 @@ def test_a_changed_file_without_a_new_version_is_told(project, tmp_path):
     hashes = [json.loads(path.read_text())["where"]["plugins"] for path in sorted(store.paths())]
     assert hashes[0] != hashes[1] and set(hashes[0]) == {"mine:Mine", "tests.plugins.tiny:Parity"}
     assert hashes[1]["mine:Mine"] == hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()[:12]
+
+
+def test_its_page_begins_with_what_it_says_of_itself(project, tmp_path):
+    words = '"""Keeps <everything>,\n    always.\n\n    Not this.\n    """\n\n    source = "A. Nobody & Co., 2030"'
+    (tmp_path / "mine.py").write_text(MODEL.replace("pass", words))
+    train(project, tmp_path, "0")
+    (path,) = Store(tmp_path / "results").paths()
+    said = json.loads(path.read_text())["where"]["descriptions"]
+    assert said["mine:Mine"] == {"summary": "Keeps <everything>, always.", "source": "A. Nobody & Co., 2030"}
+    render(tmp_path / "results", tmp_path / "reports", formats=(), warn=pytest.fail)
+    page = (tmp_path / "reports" / "models" / f"{wording.slug('mine:Mine')}.html").read_text()
+    assert "Keeps &lt;everything&gt;, always." in page and "A. Nobody &amp; Co., 2030" in page
+    assert "Keeps &lt;everything&gt;, always." in (tmp_path / "reports" / "models.html").read_text()
+    page = (tmp_path / "reports" / "tasks" / f"{wording.slug('tests.plugins.tiny:Parity')}.html").read_text()
+    assert said["tests.plugins.tiny:Parity"]["summary"] in page and "a test" in page
+
+
+def test_records_without_words_about_it_have_a_page_all_the_same(tmp_path):
+    found = descriptions([entry(make.record(make.run("a:B"), descriptions={"a:B": "no table", "other:C": {}}))])
+    assert found == {}
+    found = descriptions([entry(make.record(make.run("a:B"), descriptions={"a:B": {"summary": 3}}))])
+    assert found == {"a:B": {"summary": "3", "source": ""}}
 
 
 def test_a_row_of_mixed_code_is_noted():

@@ -33,7 +33,7 @@ def model(name: str) -> dict[str, Any]:
 
 def task(name: str) -> dict[str, Any]:
     """What is known of a task: title, protocol, data sets; of a plug-in its name alone."""
-    nothing: dict[str, Any] = {"title": name, "summary": "", "published_note": "", "target": None}
+    nothing: dict[str, Any] = {"title": name, "summary": "", "source": "", "published_note": "", "target": None}
     nothing |= {"epochs": None, "full": {}, "published_for": {}}
     lists: dict[str, Any] = {"protocol": [], "data": [], "fixed": []}
     return nothing | lists | _load("tasks", name)

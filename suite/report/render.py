@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from suite.errors import UsageError, unknown
-from suite.report import content, style, wording
+from suite.report import style, wording
 from suite.report.evidence import inputs, published
 from suite.report.evidence.entries import Entry, read, read_failures
 from suite.report.evidence.sections import sections
@@ -146,6 +146,7 @@ def render(
     )
     site.menu = [{"title": title, "path": path} for title, path in MENU]
     site.stand = stand(entries) + choice.words
+    site.brought = descriptions(entries)
     site.findings = inputs.findings(results_dir / "findings", tell)
     with style.drawing():
         views = [view(section, site) for section in sections(entries, failures, against=choice.against)]
@@ -165,6 +166,16 @@ def stand(entries: Sequence[Entry]) -> str:
     return f"{counts}; the latest run finished {latest}. Made by python -m suite.report."
 
 
+def descriptions(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
+    """What models and tasks of other packages say of themselves: the words of the latest record."""
+    found: dict[str, dict[str, str]] = {}
+    for entry in sorted(entries, key=lambda entry: (str(entry.record["where"]["finished"]), entry.run.id)):
+        for name, said in entry.record["where"].get("descriptions", {}).items():
+            if name in (entry.run.model, entry.run.task) and isinstance(said, dict):
+                found[name] = {key: str(said.get(key, "")) for key in ("summary", "source")}
+    return found
+
+
 def _pages(site: Site, views: Sequence[View], measurements: Measurements) -> None:
     first_page.write(site, views)
     _task_pages(site, views)
@@ -173,7 +184,7 @@ def _pages(site: Site, views: Sequence[View], measurements: Measurements) -> Non
     )
     for model in models:
         model_page.write(model, views, site)
-    site.page("models.html", "list.html", title="Models", items=[_model_item(model) for model in models])
+    site.page("models.html", "list.html", title="Models", items=[_model_item(model, site) for model in models])
     pages.published(site, views)
     pages.paper_figures(site, views)
     pages.theory(site, measurements)
@@ -181,8 +192,8 @@ def _pages(site: Site, views: Sequence[View], measurements: Measurements) -> Non
     site.page("methods.html", "methods.html", title="Methods")
 
 
-def _model_item(model: str) -> dict[str, str]:
-    about = content.model(model)
+def _model_item(model: str, site: Site) -> dict[str, str]:
+    about = site.model(model)
     return {"title": about["title"], "text": about["summary"], "path": f"models/{wording.slug(model)}.html"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import os
 import platform
 import re
@@ -22,6 +23,7 @@ from suite.runs import Run
 from suite.work.job import Settings
 
 _DRIVERS = tuple(map(Path, ("/sys/module/nvidia/version", "/proc/driver/nvidia/version", "/sys/module/amdgpu/version")))
+SUMMARY = 600  # characters of a description that a record keeps
 _VERSION = re.compile(r"\d+(\.\d+)+")
 _FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
@@ -124,6 +126,19 @@ def plugins(run: Run) -> dict[str, str]:
     """
     modules = {run.model: _module("model", run.model), run.task: _module("task", run.task)}
     return {name: found for name, module in modules.items() if (found := _hash(module)) is not None}
+
+
+def described(run: Run) -> dict[str, dict[str, str]]:
+    """Name -> ``summary`` (the docstring's first paragraph) and ``source`` of its class, for the names of ``plugins``.
+
+    A report knows no more of them: it imports neither.
+    """
+    classes = {run.model: resolve("model", run.model).cls, run.task: resolve("task", run.task).cls}
+    found = {}
+    for name in plugins(run):
+        first = inspect.cleandoc(classes[name].__dict__.get("__doc__") or "").partition("\n\n")[0]
+        found[name] = {"summary": " ".join(first.split())[:SUMMARY], "source": str(classes[name].source)[:SUMMARY]}
+    return found
 
 
 @functools.cache

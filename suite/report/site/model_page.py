@@ -135,7 +135,7 @@ def write(model: str, views: Sequence[View], site: Site) -> None:
             if plot is not None:
                 plots.append(site.plot(plot))
     results, by_hand = (standing(model, views, by_hand=changed) for changed in (False, True))
-    about = content.model(model)
+    about = site.model(model)
     site.page(
         f"models/{wording.slug(model)}.html",
         "model.html",

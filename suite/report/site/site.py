@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -33,6 +33,7 @@ class Site:
         menu: pages of the navigation: title and path.
         stand: the footer's sentence.
         findings: sentences about a task's records, by task.
+        brought: what models and tasks of other packages say of themselves in these records, by name.
     """
 
     folder: Path
@@ -41,11 +42,16 @@ class Site:
     menu: list[dict[str, str]] = field(default_factory=list)
     stand: str = ""
     findings: dict[str, list[str]] = field(default_factory=dict)
+    brought: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
+
+    def model(self, name: str) -> dict[str, Any]:
+        """What is known of a model, by the package or by these records."""
+        return content.model(name) | self.brought.get(name, {})
 
     def task(self, name: str) -> dict[str, Any]:
         """What is known of a task, with what was found in these records."""
-        return content.task(name) | {"findings": self.findings.get(name, [])}
+        return content.task(name) | self.brought.get(name, {}) | {"findings": self.findings.get(name, [])}
 
     def __post_init__(self) -> None:
         self._colours = theme.colours(self.looks)

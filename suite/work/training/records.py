@@ -71,6 +71,7 @@ def record_of(ready: Prepared, reason: str, job: Job) -> dict[str, Any]:
             "blocks": list(model.recurrence.block_names),
             "seeds_together": len(job.runs),
             "plugins": ready.plugins,
+            "descriptions": provenance.described(run),
             "legs": trainer.legs[:-1],
         },
         "error": None,
