@@ -42,7 +42,7 @@ class Site:
     menu: list[dict[str, str]] = field(default_factory=list)
     stand: str = ""
     findings: dict[str, list[str]] = field(default_factory=dict)
-    brought: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    brought: Mapping[str, dict[str, str]] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
 
     def model(self, name: str) -> dict[str, Any]:
