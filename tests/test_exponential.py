@@ -37,9 +37,9 @@ def test_it_turns_by_the_angles(angles, seed):
     torch.testing.assert_close(exponential(A), wanted, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("angle", [1e-6, 1.0, 150.0])
-def test_at_large_sizes_with_all_angles_at_their_largest(angle):
-    A, wanted = rotations(torch.full((512,), angle, dtype=torch.float64), 0)
+@pytest.mark.parametrize(("least", "most", "count"), [(1e-6, 1e-6, 256), (150, 150, 256), (-150, 150, 512)])
+def test_at_large_sizes(least, most, count):
+    A, wanted = rotations(torch.linspace(least, most, count, dtype=torch.float64), 0)
     torch.testing.assert_close(exponential(A), wanted, rtol=0, atol=1e-12)
 
 

@@ -9,13 +9,17 @@ import sys
 
 import pytest
 
-from suite.report import wording
+from suite.report import content, wording
 from suite.report.evidence.entries import entry
 from suite.report.evidence.sections import sections
 from suite.report.render import descriptions, render
+from suite.report.site.site import Site
 from suite.report.tables import notes
 from suite.store import Store
+from suite.work import provenance
 from tests import report_records as make
+from tests.plugins import odd
+from tests.plugins.tiny import Leaky
 
 MODEL = """
 from tests.plugins.tiny import Leaky
@@ -61,11 +65,28 @@ def test_its_page_begins_with_what_it_says_of_itself(project, tmp_path):
     assert said["tests.plugins.tiny:Parity"]["summary"] in page and "a test" in page
 
 
-def test_records_without_words_about_it_have_a_page_all_the_same(tmp_path):
+def test_records_without_words_about_it_have_a_page_all_the_same():
     found = descriptions([entry(make.record(make.run("a:B"), descriptions={"a:B": "no table", "other:C": {}}))])
     assert found == {}
     found = descriptions([entry(make.record(make.run("a:B"), descriptions={"a:B": {"summary": 3}}))])
     assert found == {"a:B": {"summary": "3", "source": ""}}
+
+
+def test_a_record_says_nothing_new_of_what_the_package_knows(tmp_path):
+    site = Site(tmp_path, {}, brought={name: {"summary": "wrong", "source": "wrong"} for name in ("cornn", "har2")})
+    assert site.model("cornn") == content.model("cornn")
+    assert site.task("har2") == content.task("har2") | {"findings": []}
+
+
+@pytest.mark.parametrize(
+    ("body", "summary", "source"),
+    [({}, "", ""), ({"__doc__": 3, "source": None}, "", ""), ({"__doc__": " a\n b\n\nc", "source": "\ud800 x"}, "a b", "? x"),
+     ({"source": property(lambda self: "x")}, "", ""), ({"__doc__": "word " * 500}, "word " * 119 + "…", "")],
+)  # fmt: skip
+def test_odd_classes_cost_nothing(body, summary, source, monkeypatch):
+    monkeypatch.setattr(odd, "Mine", type("Mine", (Leaky,), {"__module__": odd.__name__, **body}), raising=False)
+    name = f"{odd.__name__}:Mine"
+    assert provenance.described(make.run(name, "adding"))[name] == {"summary": summary, "source": source}
 
 
 def test_a_row_of_mixed_code_is_noted():

@@ -108,7 +108,7 @@ def test_a_recipe_set_by_hand_is_named_where_it_does_better(better):
         changed[-1]["metrics"] |= {"valid": 1e-5 if better else 9.0, "test": 0.002}
     text = readme.digest(sections([entry(made) for made in own + changed], []))
     assert ("Set by hand, and better on validation data: adding (" in text) is better
-    assert ("coRNN [epsilon=2]: 0.00200 ± 0.00000 (2; 2 solved)." in text) is better
+    assert ("coRNN [epsilon=2]: 0.00200 ± 0 (2; 2 solved)." in text) is better
     alone = readme.digest(sections([entry(made) for made in [*own, changed[0]]], []))
     assert "Set by hand, and" not in alone  # fewer seeds than the model's own
     lucky = make.record(make.run(task="adding", recipe={"epsilon": 3.0}), sources={"epsilon": "set: by hand"})

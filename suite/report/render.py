@@ -167,7 +167,7 @@ def stand(entries: Sequence[Entry]) -> str:
 
 
 def descriptions(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
-    """What models and tasks of other packages say of themselves: the words of the latest record."""
+    """What third-party models and tasks say of themselves: the words of the latest record."""
     found: dict[str, dict[str, str]] = {}
     for entry in sorted(entries, key=lambda entry: (str(entry.record["where"]["finished"]), entry.run.id)):
         for name, said in entry.record["where"].get("descriptions", {}).items():

@@ -97,13 +97,18 @@ def metric(value: Any, name: str) -> str:
 
 
 def spread(mean: Any, sd: Any, name: str) -> str:
-    """Mean and standard deviation with as many decimals, ``0.0133 ± 0.0011``; the mean alone where there is none."""
+    """Mean and standard deviation, ``0.0133 ± 0.0011``: as many decimals, or else two digits; the mean alone without.
+
+    Accuracies have two decimals, both.
+    """
     text = metric(mean, name)
     if text == MISSING or not finite(sd):
         return text
-    size = 100 * sd if name == "accuracy" else sd
-    same = f"{size:.{len(text.partition('.')[2])}f}"
-    return f"{text} ± {metric(sd, name) if 'e' in text or (sd and not float(same)) else same}"
+    if name == "accuracy":
+        return f"{text} ± {metric(sd, name)}"
+    decimals = len(text.partition(".")[2])
+    same = "e" not in text and sd * 10**decimals >= 10 and sd < 1e6
+    return f"{text} ± {f'{sd:.{decimals}f}' if same else number(sd, 2)}"
 
 
 def metric_unit(name: str) -> str:

@@ -10,6 +10,7 @@ import platform
 import re
 import subprocess
 import sys
+import textwrap
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -131,14 +132,21 @@ def plugins(run: Run) -> dict[str, str]:
 def described(run: Run) -> dict[str, dict[str, str]]:
     """Name -> ``summary`` (the docstring's first paragraph) and ``source`` of its class, for the names of ``plugins``.
 
-    A report knows no more of them: it imports neither.
+    A report knows no more of them: it imports neither. What the class inherits is not said of it.
     """
     classes = {run.model: resolve("model", run.model).cls, run.task: resolve("task", run.task).cls}
     found = {}
     for name in plugins(run):
-        first = inspect.cleandoc(classes[name].__dict__.get("__doc__") or "").partition("\n\n")[0]
-        found[name] = {"summary": " ".join(first.split())[:SUMMARY], "source": str(classes[name].source)[:SUMMARY]}
+        summary, source = (vars(classes[name]).get(key) for key in ("__doc__", "source"))
+        first = inspect.cleandoc(summary).partition("\n\n")[0] if isinstance(summary, str) else ""
+        found[name] = {"summary": _short(first), "source": _short(source if isinstance(source, str) else "")}
     return found
+
+
+def _short(text: str) -> str:
+    """One line that UTF-8 can write, cut between two words."""
+    plain = text.encode("utf-8", "replace").decode()
+    return textwrap.shorten(plain, SUMMARY, placeholder=" …")
 
 
 @functools.cache

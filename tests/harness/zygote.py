@@ -69,6 +69,11 @@ class Driver:
         family, servers = self.family(), set(self.servers())
         return [pid for pid in family if parent(pid) in servers]
 
+    def spawned(self) -> list[int]:
+        """Workers that the driver started itself."""
+        mine = [pid for pid in self.family() if parent(pid) == self.pid]
+        return [pid for pid in mine if b"multiprocessing.spawn" in _read(pid, "cmdline")]
+
     def until(self, good, timeout: float = 30.0) -> None:
         """Wait until ``good()``, as long as the driver runs."""
         end = time.monotonic() + timeout

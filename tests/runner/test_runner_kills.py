@@ -47,8 +47,9 @@ def test_killed_workers_and_a_killed_fork_server_are_made_up_for(zygote, grid, t
     assert_alone(driver)
 
 
-def test_a_grid_goes_on_when_its_temporary_files_are_cleaned_away(zygote, grid, tmp_path):
-    runs, wanted = grid
+@pytest.mark.parametrize("then", ["nothing", "worker", "driver"])
+def test_a_grid_goes_on_when_its_temporary_files_are_cleaned_away(zygote, grid, tmp_path, then):
+    runs, wanted = (grid[0][:1], grid[1]) if then == "nothing" else grid
     temporary = tmp_path / "t"
     temporary.mkdir()
     driver = zygote.start(argv(runs, tmp_path / "r", "--jobs", "1", executor="processes"), tmp_path / "log",
@@ -56,10 +57,21 @@ def test_a_grid_goes_on_when_its_temporary_files_are_cleaned_away(zygote, grid, 
     driver.until(lambda: checkpoints(tmp_path))
     assert list(temporary.glob("pymp-*/*")), "the fork server's socket"
     shutil.rmtree(temporary)
-    os.kill(driver.workers()[0], signal.SIGKILL)
-    assert driver.wait() == 0, driver.err.read_text()
+    if then == "nothing":  # no worker has to start any more
+        assert driver.wait() == 0, driver.err.read_text()
+    else:
+        first = driver.workers()[0]
+        os.kill(first, signal.SIGKILL)
+        driver.until(lambda: set(driver.spawned()) - {first})
+    if then == "worker":
+        assert driver.wait() == 0, driver.err.read_text()
+        assert "its worker died (SIGKILL" in driver.err.read_text()
+    if then == "driver":
+        driver.signal(signal.SIGKILL)
+        assert driver.wait() == -signal.SIGKILL
+        assert_alone(driver)
+        again(zygote, runs, tmp_path)
     assert_complete(tmp_path / "r", runs, wanted)
-    assert "its worker died (SIGKILL" in driver.err.read_text()
     assert "Traceback" not in driver.err.read_text()
     assert_alone(driver)
 

@@ -33,7 +33,7 @@ class Site:
         menu: pages of the navigation: title and path.
         stand: the footer's sentence.
         findings: sentences about a task's records, by task.
-        brought: what models and tasks of other packages say of themselves in these records, by name.
+        brought: what third-party models and tasks say of themselves in these records, by name.
     """
 
     folder: Path
@@ -46,12 +46,15 @@ class Site:
     written: set[str] = field(default_factory=set)
 
     def model(self, name: str) -> dict[str, Any]:
-        """What is known of a model, by the package or by these records."""
-        return content.model(name) | self.brought.get(name, {})
+        """What is known of a model, by the package or else by these records."""
+        return self._known(name, content.model(name))
 
     def task(self, name: str) -> dict[str, Any]:
         """What is known of a task, with what was found in these records."""
-        return content.task(name) | self.brought.get(name, {}) | {"findings": self.findings.get(name, [])}
+        return self._known(name, content.task(name)) | {"findings": self.findings.get(name, [])}
+
+    def _known(self, name: str, packaged: dict[str, Any]) -> dict[str, Any]:
+        return packaged if packaged["summary"] else packaged | self.brought.get(name, {})
 
     def __post_init__(self) -> None:
         self._colours = theme.colours(self.looks)

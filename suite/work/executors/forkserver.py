@@ -5,6 +5,7 @@ It starts early and works beside the driver, which loads torch itself meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -39,8 +40,12 @@ def start() -> ForkServerContext:
 def without() -> SpawnContext:
     """A context for workers where the server cannot be reached, for its socket is gone: each loads torch by itself.
 
-    A cluster may empty its folder of temporary files while a grid runs on it for days. The folder is made again, since
-    Python wants to remove it when the driver ends.
+    A cluster may empty its folder of temporary files while a grid runs on it for days.
     """
-    Path(util.get_temp_dir()).mkdir(mode=0o700, parents=True, exist_ok=True)
     return multiprocessing.get_context("spawn")
+
+
+def restore() -> None:
+    """Make Python's temporary folder again if it was cleaned away: Python removes it at exit, and would complain."""
+    with contextlib.suppress(OSError):
+        Path(util.get_temp_dir()).mkdir(mode=0o700, parents=True, exist_ok=True)

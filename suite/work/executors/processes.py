@@ -2,7 +2,7 @@
 
 On a CPU, N runs with one thread each beat one run with N threads. A worker that dies is tried again from its
 checkpoint, then recorded as failed. No worker outlives its driver: it leaves when the pipe to the driver closes, and
-Linux kills it when the fork server ends, which ends with the driver.
+Linux kills it when the process ends that started it: the fork server, which ends with the driver, or the driver itself.
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ class ProcessExecutor:
             for one in active:
                 one.process.kill()
                 one.process.join()
+            forkserver.restore()
 
     def _next(self, jobs: Todo) -> Job | None:
         return self.retries.again.pop() if self.retries.again else jobs.take()
@@ -126,14 +127,14 @@ class ProcessExecutor:
         return _Active(job, process, connection, device, {run.id for run in job.runs}, time.monotonic())
 
     def _spawn(self, job: Job) -> tuple[Any, Connection]:
+        reachable = True
         for left in reversed(range(SERVER_TRIES)):
             try:
-                return _begin(forkserver.start(), job)
-            except FileNotFoundError:  # the server's socket was cleaned away with the machine's temporary files
-                return _begin(forkserver.without(), job)
-            except (OSError, EOFError):  # the fork server died; the system may need a moment to see that
+                return _begin(forkserver.start() if reachable else forkserver.without(), job)
+            except (OSError, EOFError) as error:  # the fork server died; the system may need a moment to see that
                 if not left:
                     raise
+                reachable = reachable and not isinstance(error, FileNotFoundError)  # its socket was cleaned away
                 time.sleep(PAUSE_SECONDS)
         raise AssertionError("unreachable")
 

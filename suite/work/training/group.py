@@ -205,7 +205,8 @@ def prepare(
             resumed_from=made.epoch - 1,
         )
     )
-    return Prepared(made, engine, state, prepared, compiled, started, provenance.plugins(run))
+    said = provenance.plugins(run), provenance.described(run)
+    return Prepared(made, engine, state, prepared, compiled, started, *said)
 
 
 def _first_step(trainer: Trainer) -> None:

@@ -33,6 +33,7 @@ class Prepared:
         compile: seconds it took to build or load the engine; on a GPU with a first step, which compiles kernels.
         started: UTC time.
         plugins: hash of the file of a model and task that are not of this project, as the run began.
+        descriptions: what these say of themselves.
     """
 
     trainer: Trainer
@@ -42,6 +43,7 @@ class Prepared:
     compile: float
     started: str
     plugins: dict[str, str]
+    descriptions: dict[str, dict[str, str]]
 
 
 def record_of(ready: Prepared, reason: str, job: Job) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def record_of(ready: Prepared, reason: str, job: Job) -> dict[str, Any]:
             "blocks": list(model.recurrence.block_names),
             "seeds_together": len(job.runs),
             "plugins": ready.plugins,
-            "descriptions": provenance.described(run),
+            "descriptions": ready.descriptions,
             "legs": trainer.legs[:-1],
         },
         "error": None,
