@@ -80,7 +80,8 @@ def test_a_record_says_nothing_new_of_what_the_package_knows(tmp_path):
 
 @pytest.mark.parametrize(
     ("body", "summary", "source"),
-    [({}, "", ""), ({"__doc__": 3, "source": None}, "", ""), ({"__doc__": " a\n b\n\nc", "source": "\ud800 x"}, "a b", "? x"),
+    [({}, "", ""), ({"__doc__": 3, "source": None}, "", ""), ({"__doc__": " a\n b\n\nc"}, "a b", ""),
+     ({"source": "\ud800 x"}, "", "? x"),
      ({"source": property(lambda self: "x")}, "", ""), ({"__doc__": "word " * 500}, "word " * 119 + "…", "")],
 )  # fmt: skip
 def test_odd_classes_cost_nothing(body, summary, source, monkeypatch):
