@@ -43,7 +43,10 @@ class _Product(torch.autograd.Function):
 
 
 class Rounded(TorchFunctionMode):
-    """Within the block, ``F.linear`` and ``@`` on matrices round their operands, but for the weight ``exact``."""
+    """Within the block, ``F.linear`` and ``@`` on float32 matrices round their operands, but for the weight ``exact``.
+
+    Products in float64, expRNN's matrix exponential, are no products of a time step and stay as they are.
+    """
 
     def __init__(self, precision: str, exact: Tensor) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ class Rounded(TorchFunctionMode):
             self.products += 1
             product = _Product.apply(x, W.mT, self.precision)
             return product if bias is None else product + bias
-        if func in (Tensor.__matmul__, Tensor.matmul, torch.matmul, torch.mm):
+        if func in (Tensor.__matmul__, Tensor.matmul, torch.matmul, torch.mm) and args[0].dtype == torch.float32:
             self.products += 1
             return _Product.apply(*args, self.precision)
         return func(*args, **(kwargs or {}))
