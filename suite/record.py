@@ -149,7 +149,7 @@ WHERE: dict[str, Field] = {
     "preset": Field(str, "Preset the run was asked with.", True),
     "resumed": Field(int, "How many times the run went on from a checkpoint."),
     "blocks": Field(list, "Names of the state blocks of the profiles.", late=True),
-    "legs": Field(list, "Parts of a resumed run by another machine, engine, thread count or group of seeds.", late=True),
+    "legs": Field(list, "Parts of a resumed run by another machine, engine, thread count or seed group.", late=True),
     "plugins": Field(dict, "Of a third-party model or task: hash of the file that holds its class.", late=True),
     "descriptions": Field(dict, "Of the same: first words of its docstring, and its source.", late=True),
     "seeds_together": Field(int, "Seeds that were trained side by side in one process.", late=True),
