@@ -178,7 +178,15 @@ def test_a_stopped_run_goes_on_where_it_was(deterministic, tmp_path):
     assert_same_curve(rest, whole, tolerance=1e-5)
 
 
-def test_full_memory_is_a_failed_record_with_its_peak_and_the_rest_goes_on(tmp_path):
+@pytest.fixture
+def little_memory():
+    """A share of the GPU's memory for this process: other tests may run beside it."""
+    torch.cuda.set_per_process_memory_fraction(0.05)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_full_memory_is_a_failed_record_with_its_peak_and_the_rest_goes_on(tmp_path, little_memory):
     runs = [*planned("tests.plugins.faults:FillsTheGpu"), *planned("cornn")]
     failed, done = (next(iter(records(train([one], tmp_path / str(i))).values())) for i, one in enumerate(runs))
     assert failed["status"] == "failed" and "out of memory" in failed["error"]["message"]

@@ -123,6 +123,25 @@ def test_only_what_is_wanted():
     equal(gradients(outputs[:1], tensors), gradients(wanted[:1], tensors))  # no gradient comes in for `final`
 
 
+def test_a_backward_without_some_output_is_recorded_once_it_was_asked_for():
+    """The first such backward replays that of all outputs; from the next forward on it has one of its own."""
+    cell = CoRNNCell(0.2, 0.7, 1.3)
+    (h, final), asked = (True, True), []
+
+    class Counted(Again):
+        def run_backward(self, given):
+            asked.append(given)
+            return super().run_backward(given)
+
+    for seed, kept in ((0, slice(1, 2)), (1, slice(1, 2)), (2, slice(0, 2)), (3, slice(0, 1)), (4, slice(0, 1))):
+        tensors = arguments(cell, seed)
+        outputs, wanted = replayed(cell, tensors, recording=Counted), reference.run(cell, *tensors)
+        equal(gradients(outputs[kept], tensors), gradients(wanted[kept], tensors))
+    both, last, first = (h, final), (False, final), (h, False)
+    assert asked == [both, both, last, last, both, both, first, first]
+    assert Counted.made == 1
+
+
 def test_without_gradients_nothing_is_tracked():
     cell = TanhCell()
     tensors = arguments(cell)

@@ -10,6 +10,7 @@ from suite.benchmark.contenders import LOOP, Contender
 from suite.benchmark.session import Wanted, measure
 from suite.benchmark.shapes import SHAPES
 from suite.work import provenance
+from suite.work.training import peak
 from suite.work.training.tf32 import allow_in_cudnn, cublas
 from tests.test_graph import Again
 
@@ -70,6 +71,18 @@ def test_memory_of_the_driver_that_ran_out_is_no_model_that_cannot_be_recorded()
 
     with pytest.raises(RuntimeError, match=r"^CUDA error: out of memory"):
         graph.call("full", body, (torch.ones(3),), recording=Again)
+
+
+@pytest.mark.parametrize(
+    "words,full",
+    [
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", True),
+        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", False),
+    ],
+)
+def test_memory_that_a_library_of_the_gpu_did_not_find(words, full):
+    assert peak.ran_out(RuntimeError(words)) is full
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")

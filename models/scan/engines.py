@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -21,6 +22,12 @@ NAMES = (*ENGINES, *WHOLE)
 
 class EngineError(ValueError):
     """An engine that cannot run here, or not this cell; the message says why and what can."""
+
+
+def broken() -> str:
+    """Whose recording by engine `graph` failed in this process, which can do nothing more on its GPU then; or ''."""
+    graph = sys.modules.get(ENGINES["graph"])
+    return graph.broken if graph is not None else ""
 
 
 def load(name: str) -> Any:

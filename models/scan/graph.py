@@ -11,7 +11,8 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ KEPT = 8  # recordings; training, evaluation and their last, smaller batches tak
 WARM_UP = 2  # plain passes before a recording: libraries set themselves up at first use, which cannot be recorded
 
 Body = Callable[..., tuple[Tensor, ...]]
+Made = TypeVar("Made")
+Given = tuple[bool, ...]  # whether each output has a gradient
 
 
 def unavailable(device_type: str) -> str | None:
@@ -66,10 +69,21 @@ class Recording:
         """Warm up and record."""
         self.warm_up()
         self.outputs, self.replay_forward = self.record(self.run_forward)
-        self.grads: tuple[Tensor | None, ...] = ()
+        self.backwards: dict[Given, tuple[tuple[Tensor | None, ...], Callable[[], None]]] = {}
+        self.asked: Given = (True,) * len(self.outputs)
         if self.wanted:
             self.cotangents = [torch.zeros_like(o) for o in self.outputs]
-            self.grads, self.replay_backward = self.record(self.run_backward)
+            self.catch_up()
+
+    def behind(self) -> bool:
+        """Whether the last backward had gradients of other outputs than any that is recorded."""
+        return bool(self.wanted) and self.asked not in self.backwards
+
+    def catch_up(self) -> None:
+        """Record the backward that was asked for last: where an output has no gradient it does less."""
+        before = self.random_state()
+        self.backwards[self.asked] = self.record(partial(self.run_backward, self.asked))
+        self.set_random_state(before)
 
     def run_forward(self) -> tuple[Tensor, ...]:
         """The function on the static inputs."""
@@ -77,9 +91,11 @@ class Recording:
             self.live = tuple(self.body(*self.inputs, profile=self.profile))
         return self.live
 
-    def run_backward(self) -> tuple[Tensor | None, ...]:
+    def run_backward(self, given: Given) -> tuple[Tensor | None, ...]:
         """Gradients of the static inputs. What the forward saved stays, so that a backward may come twice."""
-        return torch.autograd.grad(self.live, self.wanted, self.cotangents, retain_graph=True, allow_unused=True)
+        outputs = [o for o, here in zip(self.live, given, strict=True) if here]
+        cotangents = [c for c, here in zip(self.cotangents, given, strict=True) if here]
+        return torch.autograd.grad(outputs, self.wanted, cotangents, retain_graph=True, allow_unused=True)
 
     def warm_up(self) -> None:
         """Passes on the stream that records, as a recording asks for."""
@@ -91,7 +107,7 @@ class Recording:
             for _ in range(WARM_UP):
                 self.cotangents = [torch.zeros_like(o) for o in self.run_forward()]
                 if self.wanted:
-                    self.run_backward()
+                    self.run_backward((True,) * len(self.live))
         torch.cuda.synchronize()
         self.live = ()
         self.pool = torch.cuda.graph_pool_handle()
@@ -126,11 +142,17 @@ class Recording:
         return self.outputs
 
     def backward(self, cotangents: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
-        """Gradients of the arguments of the last ``forward``, copies, None where not wanted."""
+        """Gradients of the arguments of the last ``forward``, copies, None where not wanted.
+
+        It may come in a thread of autograd, where nothing can be recorded: until ``catch_up`` it replays the backward
+        of all outputs.
+        """
+        self.asked = tuple(c is not None for c in cotangents)
+        recorded, replay = self.backwards.get(self.asked) or self.backwards[(True,) * len(self.outputs)]
         for own, given in zip(self.cotangents, cotangents, strict=True):
             own.zero_() if given is None else own.copy_(given)
-        self.replay_backward()
-        found = iter(self.grads)
+        replay()
+        found = iter(recorded)
         grads = [next(found) if t is not None and t.requires_grad else None for t in self.inputs]
         return tuple(None if g is None else g.clone() for g in grads)
 
@@ -220,12 +242,14 @@ def call(
         if full not in _recordings:
             examples = [t if t is None or tracked else t.detach() for t in tensors]
             held = [(buffer, buffer.clone()) for buffer in buffers]
-            _recordings[full] = _recorded(recording, body, examples, profile, _named(key))
+            _recordings[full] = _recording(partial(recording, body, examples, profile), tensors, key)
             for buffer, before in held:
                 buffer.copy_(before)
             while len(_recordings) > KEPT:
                 _recordings.popitem(last=False)
         _recordings.move_to_end(full)
+        if tracked and _recordings[full].behind():
+            _recording(_recordings[full].catch_up, tensors, key)
         if tracked:
             return _Replay.apply(_recordings[full], profile, *tensors)
         return tuple(o.clone() for o in _recordings[full].forward(tensors))
@@ -236,11 +260,10 @@ def _named(key: Hashable) -> str:
     return type(key[1]).__name__ if isinstance(key, tuple) and len(key) > 1 else str(key)
 
 
-def _recorded(
-    recording: type[Recording], body: Body, tensors: Sequence[Tensor | None], profile: Tensor | None, name: str
-) -> Recording:
+def _recording(work: Callable[[], Made], tensors: Sequence[Tensor | None], key: Hashable) -> Made:
+    """What ``work`` records; where that fails for another reason than memory, an EngineError."""
     try:
-        return recording(body, tensors, profile)
+        return work()
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
@@ -248,7 +271,7 @@ def _recorded(
             raise
         global broken
         if torch.__version__ < "2.13" and any(t is not None and t.is_cuda for t in tensors):
-            broken = broken or name
+            broken = broken or _named(key)
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EngineError(f"engine graph: this model cannot be recorded as a CUDA graph: {line}") from error
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from models.scan.engines import EngineError
+from models.scan.engines import EngineError, broken
 from suite.benchmark import contenders
 from suite.benchmark.contenders import LOOP, Contender, Step
 from suite.benchmark.judge import Judge, Unequal
@@ -71,6 +71,9 @@ def measure(wanted: Wanted, say: Callable[[str], object], wrong: list[str] | Non
                 torch.set_num_threads(threads)
                 with told.of(f"{shape.name} {model}"):
                     yield from _rows(shape, model, threads, wanted, told)
+                if failed := broken():
+                    told.stopped(f"{failed} could not be recorded as a CUDA graph; go on without engine graph")
+                    return
     finally:
         torch.set_num_threads(before)
         allow_in_cudnn(rounded)
@@ -83,6 +86,11 @@ class _Told:
 
     say: Callable[[str], object]
     wrong: list[str]
+
+    def stopped(self, why: str) -> None:
+        """Tell that nothing more is timed."""
+        self.say(f"stopped: {why}")
+        self.wrong.append(f"stopped: {why}")
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
@@ -109,7 +117,7 @@ def _rows(shape: Shape, model: str, threads: int, wanted: Wanted, told: _Told) -
             first.check(one.name, step)
             steps[one.name] = step
     able = [one for one in wanted.contenders if one.name in steps]
-    if not able:
+    if not able or broken():
         return
     names = ", ".join(steps)
     told.say(f"measuring {shape.name} {model}, {threads} thread{'s' if threads > 1 else ''}: {names}")

@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 
-TOGETHER = 10  # calls between two CUDA events
+TOGETHER = 10, 0.1  # calls between two CUDA events at most, and seconds that they may take
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,23 @@ def _by_clock(call: Callable[[], object], *, clock: Callable[[], float]) -> floa
     return clock() - start
 
 
-def _on_gpu(call: Callable[[], object], *, device: torch.device) -> float:
-    """Seconds of a call on the device, the gaps between its kernels with it."""
+def _on_gpu(call: Callable[[], object], *, device: torch.device, together: int = 1) -> float:
+    """Seconds of a call on the device, gaps between its kernels included: the mean of some that follow each other."""
     with torch.cuda.device(device):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         torch.cuda.synchronize(device)
         start.record()
-        for _ in range(TOGETHER):
+        for _ in range(together):
             call()
         end.record()
         torch.cuda.synchronize(device)
-    return start.elapsed_time(end) / 1e3 / TOGETHER
+    return start.elapsed_time(end) / 1e3 / together
+
+
+def _together(seconds: float) -> int:
+    """How many calls that take so long follow each other: many short ones, so that they wait for no host."""
+    most, longest = TOGETHER
+    return max(1, min(most, int(longest / max(seconds, 1e-9))))
 
 
 def _raise_clocks(device: torch.device, seconds: float = 1.0) -> None:
@@ -89,24 +95,23 @@ def interleaved(
         most: calls of each at most.
         warm: calls of each before the clock runs.
         device: on a GPU a call is a tenth of ten that follow each other, between two CUDA events: training steps
-            do not wait for each other either.
+            do not wait for each other either. Of calls that take longer than 10 ms there are fewer.
         clock: wall clock, or ``time.process_time``, which other people's work on the same cores disturbs less; not
             used on a GPU.
     """
-    if device is not None and device.type == "cuda":
-        timed = partial(_on_gpu, device=device)
-    else:
-        timed = partial(_by_clock, clock=clock)
     for _ in range(warm):
         for call in calls.values():
             call()
+    timed: dict[str, Callable[[], float]] = {n: partial(_by_clock, call, clock=clock) for n, call in calls.items()}
     if device is not None and device.type == "cuda":
         _raise_clocks(device)
+        on_gpu = {n: partial(_on_gpu, call, device=device) for n, call in calls.items()}
+        timed = {n: partial(one, together=_together(one())) for n, one in on_gpu.items()}
     taken: dict[str, list[float]] = {name: [] for name in calls}
     names, end = list(calls), time.perf_counter() + seconds
     for i in range(most):
         if i >= least and time.perf_counter() > end:
             break
         for name in names[i % len(names) :] + names[: i % len(names)]:  # another one goes first each time
-            taken[name].append(timed(calls[name]))
+            taken[name].append(timed[name]())
     return {name: Timing.of(values) for name, values in taken.items()}

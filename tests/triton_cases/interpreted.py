@@ -74,13 +74,17 @@ def on_device(q: Problem) -> Problem:
 
 def run(q: Problem, precision: str = "float32", **options) -> dict[str, torch.Tensor]:
     """The engine as a user calls it: outputs and gradients, on the CPU."""
-    q = on_device(q)
+    return {k: v.cpu() for k, v in run_there(on_device(q), precision, **options).items()}
+
+
+def run_there(q: Problem, precision: str = "float32", **options) -> dict[str, torch.Tensor]:
+    """The same where the problem is."""
     leaves = {k: v.detach().requires_grad_() for k, v in q.tensors().items()}
     none = {k: None for k in gates.TENSORS}
     h, final = scan(q.cell, **{**none, **leaves}, engine="triton", precision=precision, **options)
     ((h * q.w_h).sum() + (final * q.w_final).sum()).backward()
     out = {"h": h, "final": final, **{f"grad {k}": v.grad for k, v in leaves.items()}}
-    return {k: v.detach().cpu() for k, v in out.items()}
+    return {k: v.detach() for k, v in out.items()}
 
 
 def assert_along(q: Problem, precision: str, monkeypatch) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from models.scan.engines import broken
 from suite.errors import words
 from suite.record import dumps, finite, validate
 from suite.runs import Run, seed_for
@@ -252,9 +253,8 @@ def _probe(run: Run, device: torch.device) -> None:
 
 def _unfit() -> str:
     """Why this process can train nothing more, or nothing: a recording, or the GPU itself, that failed."""
-    graph = sys.modules.get("models.scan.graph")
-    if graph is not None and graph.broken:
-        failed = f"{graph.broken} could not be recorded as a CUDA graph"
+    if model := broken():
+        failed = f"{model} could not be recorded as a CUDA graph"
     elif _lost:
         failed = f"the GPU failed under {_lost[0]}"
     else:

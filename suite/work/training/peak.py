@@ -35,8 +35,8 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: torch's own, or the words of CUDA's driver, cuBLAS and Triton."""
-    words = ("out of memory", "ALLOC_FAILED")
+    """Whether an error says that memory ran out: torch's own, or words of CUDA's driver and libraries, or of Triton."""
+    words = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     )
