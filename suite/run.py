@@ -140,6 +140,7 @@ def _check_replay(args: argparse.Namespace) -> None:
 
 
 def _print(outcome: Any, args: argparse.Namespace) -> int:
+    from suite.work.failures import again
     from suite.work.telling import silence, tell
 
     try:
@@ -153,11 +154,15 @@ def _print(outcome: Any, args: argparse.Namespace) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # its reader left; the exit code still says how the grid went
         silence(sys.stdout)
+    for line in outcome.earlier:
+        tell(line)
     words = ", ".join(f"{count} {name}" for name, count in sorted(outcome.counts.items()) if count)
     weights = f"; weights in {args.results_dir / 'weights'}" if args.keep_weights else ""
     tell(f"{words or 'nothing to do'}; records in {args.results_dir / 'records'}{weights}")
     for failure in outcome.failures:
         tell(f"failed: {failure['path']}")
+    if outcome.failures and not outcome.earlier:
+        tell(again(len(outcome.failures)))
     if outcome.exit_code == DONE and not args.json:
         command = ["python", "-m", "suite.report"]
         if args.results_dir != Path("results"):  # a report of its own, and not over that of ./results

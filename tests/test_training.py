@@ -254,7 +254,9 @@ def test_failures_stand_apart_and_are_retried_only_on_request(tmp_path):
     assert run_grid(runs, store, Settings(), InlineExecutor(), Silent()).exit_code == 1
     assert not list(store.paths()) and len(list(store.failure_paths())) == 1
     again = run_grid(runs, store, Settings(), InlineExecutor(), Silent())
-    assert again.counts["skipped"] == 1 and again.exit_code == 1
+    assert again.counts == {"failed earlier": 1, "skipped": 0} and again.exit_code == 1
+    assert again.earlier[0].startswith("tests.plugins.broken:Raises") and "seed 0: failed earlier: " in again.earlier[0]
+    assert again.earlier[1:] == ["--rerun failed tries it again"]
     run_grid(runs, store, Settings(), InlineExecutor(), Silent(), rerun_failed=True)
     assert len(list(store.failure_paths())) == 2
     assert load(next(store.failure_paths()))["status"] == "failed"

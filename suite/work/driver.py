@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from suite.errors import DONE, SOME_FAILED, CannotWrite, UsageError
+from suite.errors import DONE, SOME_FAILED, CannotWrite
 from suite.plan import Planned
 from suite.record import RecordError, load
 from suite.runs import Run
 from suite.store import Store, write_atomic
-from suite.work import provenance
+from suite.work import failures, provenance
 from suite.work.claims import Claims
 from suite.work.job import Finished, Progress, Settings, Stopped
 from suite.work.stopping import Stopper
@@ -84,13 +84,15 @@ class Outcome:
 
     Attributes:
         records: records of the whole grid, held and new, in plan order, failures left out.
-        counts: how many runs were skipped, done, diverged, failed, stopped.
+        counts: how many runs were skipped, done, diverged, failed, stopped; and failed in earlier calls.
+        earlier: lines about runs that failed in earlier calls and are left alone.
         exit_code: see DESIGN section 9.
     """
 
     records: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Mapping[str, Any]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    earlier: list[str] = field(default_factory=list)
     exit_code: int = DONE
 
 
@@ -132,7 +134,9 @@ def run_grid(
         finally:
             grid.watcher.end()
         grid.settle()
-        grid.outcome.counts["skipped"] = len(held) + len(todo.elsewhere)
+        failed, grid.outcome.earlier = failures.of_earlier(held, store)
+        grid.outcome.counts["failed earlier"] = failed
+        grid.outcome.counts["skipped"] = len(held) - failed + len(todo.elsewhere)
         grid.outcome.exit_code = stopper.exit_code
     return _conclude(grid.outcome, planned, store)
 
@@ -239,7 +243,7 @@ def _conclude(outcome: Outcome, planned: Sequence[Planned], store: Store) -> Out
             else:
                 outcome.records.append(record)
                 bad += record["status"] != "done"
-                changed |= _changed(one, record)
+                changed |= failures.changed(one.run, record)
         else:
             bad += bool(store.failures(one.run))
     for name in sorted(changed):
@@ -249,18 +253,6 @@ def _conclude(outcome: Outcome, planned: Sequence[Planned], store: Store) -> Out
         )
     outcome.exit_code = outcome.exit_code or (SOME_FAILED if bad or outcome.counts["broken"] else DONE)
     return outcome
-
-
-def _changed(one: Planned, record: Mapping[str, Any]) -> set[str]:
-    """Names of the plug-ins whose file is another than the one that made the record."""
-    then = record["where"].get("plugins")
-    if not then:
-        return set()
-    try:
-        now = provenance.plugins(one.run)
-    except UsageError:  # the class is gone, and the record is good without it
-        return set()
-    return {name for name in then if name in now and now[name] != then[name]}
 
 
 def groups_of(waiting: Sequence[Planned], size: int) -> list[list[Planned]]:

@@ -11,11 +11,10 @@ from typing import Any, TextIO
 
 from suite.cli import score, short
 from suite.plan import Planned
+from suite.work.failures import reason
 from suite.work.job import Progress
 
-# Errors whose message says all: wanted, got and what to do.
-_OWN = ("SuiteError", "UsageError", "DataMissing", "CannotWrite", "DataError", "TaskError", "ModelError", "EngineError",
-        "ScanError", "WorkerDied", "OutOfMemoryError")  # fmt: skip
+QUIET = 60.0  # seconds after which a step is told where no live line shows it
 
 
 class _Life:
@@ -27,6 +26,7 @@ class _Life:
         self.first: tuple[float, float] | None = None
         self.row: Mapping[str, Any] = {}
         self.metric = ""
+        self.told = time.monotonic()
 
     def take(self, event: Progress) -> None:
         self.event = event
@@ -65,17 +65,6 @@ def _label(one: Planned) -> str:
     if not tried:
         return f"{name} seed {one.run.seed}"
     return f"{name} trial {number} ({', '.join(f'{key}={value}' for key, value in tried.items())})"
-
-
-def _failure(error: Mapping[str, Any]) -> str:
-    """An error in a line: its own words; of one that is not the suite's own, type and place too."""
-    first = next((line.strip() for line in error["message"].splitlines() if line.strip()), "")[:200]
-    if error["type"] in _OWN:
-        return first
-    places = re.findall(r'File "([^"]+)", line (\d+), in', error["traceback"])
-    own = [place for place in places if f"{os.sep}site-packages{os.sep}" not in place[0]] or places
-    where = f" ({own[-1][0].rpartition(os.sep)[2]}:{own[-1][1]})" if own else ""
-    return f"{error['type']}: {first}{where}" if first != error["type"] else f"{first}{where}"
 
 
 class Terminal:
@@ -120,6 +109,13 @@ class Terminal:
             self._say(f"{life.label}: starts on engine {event.engine}{resumed}")
         elif event.kind == "epoch" and not self.live_wanted:
             self._say(self._line(life))
+        elif event.kind == "step" and not self.live_wanted and time.monotonic() - life.told > QUIET:
+            left = life.left()
+            words = f"epoch {event.epoch}/{event.epochs}  step {event.step}/{event.steps}"
+            self._say(f"{life.label}: {words}" + (f"  left {short(left)}" if left is not None else ""))
+        else:
+            return
+        life.told = time.monotonic()
 
     def record(self, record: Mapping[str, Any]) -> None:
         """One record written."""
@@ -127,7 +123,7 @@ class Terminal:
         self.finished += 1
         metrics, status = record["metrics"], record["status"]
         if status == "failed":
-            words = f"FAILED: {_failure(record['error'])}"
+            words = f"FAILED: {reason(record['error'])}"
         elif status == "diverged":
             epoch, steps = len(record["curve"]), record["curve"][-1]["steps"] if record["curve"] else 0
             many = f"{steps} step{'' if steps == 1 else 's'}"

@@ -72,11 +72,12 @@ def test_failed_runs_wait_for_rerun_and_a_retry_overwrites_nothing(zygote, tmp_p
     store = Store(tmp_path / "r")
     (first,) = store.failure_paths()
     text = first.read_bytes()
-    assert "1 skipped" in again(zygote, runs, tmp_path, code=1).err.read_text()
+    said = again(zygote, runs, tmp_path, code=1).err.read_text()
+    assert "1 failed earlier" in said and "skipped" not in said and "--rerun failed tries it again\n" in said
     assert list(store.failure_paths()) == [first]
     store.checkpoint_path(runs[0].run).parent.mkdir(exist_ok=True)
     store.checkpoint_path(runs[0].run).write_bytes(b"left over")  # a checkpoint does not make it run again either
-    assert "1 skipped" in again(zygote, runs, tmp_path, code=1).err.read_text()
+    assert "1 failed earlier" in again(zygote, runs, tmp_path, code=1).err.read_text()
     again(zygote, runs, tmp_path, "--rerun", "failed", code=1)
     assert len(list(store.failure_paths())) == 2 and first.read_bytes() == text
 

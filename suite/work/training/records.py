@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from suite.errors import UsageError
 from suite.record import SCHEMA
 from suite.runs import Run
 from suite.work import provenance
@@ -104,6 +105,13 @@ def _metrics(trainer: Trainer, task: Task) -> dict[str, Any]:
     }
 
 
+def _plugins(run: Run) -> dict[str, str]:
+    try:
+        return provenance.plugins(run)
+    except UsageError:  # its class is gone, which may be the failure
+        return {}
+
+
 def failure(
     run: Run, job: Job, error: BaseException | str, started: str, trainer: Trainer | None = None
 ) -> dict[str, Any]:
@@ -144,6 +152,7 @@ def failure(
         "where": {
             **provenance.where(job.settings, engine=job.settings.engine),
             "started": started, "finished": provenance.now(), "data": {}, "preset": job.settings.preset, "resumed": 0,
+            "plugins": _plugins(run),
         },
         "error": {
             "type": "WorkerDied" if dead else type(error).__name__,
