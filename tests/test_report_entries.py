@@ -10,7 +10,7 @@ from suite.report import content, wording
 from suite.report.evidence.entries import entry, read, read_failures
 from suite.report.evidence.groups import OWN_BUDGET
 from suite.report.evidence.sections import sections
-from suite.report.tables import leaderboard, notes, targets
+from suite.report.tables import leaderboard, notes, overview, targets
 from suite.store import Store
 from tests import report_records as make
 
@@ -24,6 +24,37 @@ def test_times_of_a_shared_machine_are_marked():
     found = targets.table(sections(entries(*made))[0])
     marked = {row["model"]: row["seconds_text"].endswith("*") for row in found.rows}
     assert marked == {"cornn": True, "lstm": False} and "upper bounds" in found.note
+
+
+@pytest.mark.parametrize(
+    "higher,chance,best,last,fell",
+    [
+        (True, 0.1, 0.94, 0.31, True),
+        (True, 0.1, 0.94, 0.53, False),
+        (True, 0.1, 0.27, 0.10, False),  # it never went a fifth of the way
+        (True, 0.1, 0.94, None, False),
+        (True, None, 0.94, 0.31, False),
+        (False, 0.167, 0.001, 0.12, True),
+        (False, 0.167, 0.001, 0.05, False),
+        (False, 0.167, 0.150, 0.30, False),
+    ],
+)
+def test_a_seed_that_fell_lost_half_of_what_its_best_epoch_was_better_than_chance(higher, chance, best, last, fell):
+    record = make.record(make.run(seed=0))
+    record["metrics"] |= {"higher_is_better": higher, "chance": chance, "valid": best}
+    record["curve"][-1]["valid"] = last
+    assert entry(record).fell is fell
+
+
+def test_seeds_that_fell_are_counted_in_the_tables():
+    records = [make.record(make.run(seed=seed)) for seed in range(3)]
+    records[1]["curve"][-1]["valid"] = records[1]["metrics"]["chance"]
+    (section,) = sections(entries(*records))
+    (row,) = leaderboard.table(section).rows
+    assert (row["fell"], row["seeds_text"]) == (1, "3, 1 fell")
+    glance = overview.table([section], rest="elsewhere")
+    assert glance.rows[0]["cornn_fell"] == 1 and glance.rows[0]["cornn_text"].endswith(" (3; 1 fell)")
+    assert "Fell: by the last epoch" in glance.note
 
 
 def test_runs_that_overlap_on_one_host_share_it(tmp_path):

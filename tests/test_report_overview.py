@@ -107,3 +107,16 @@ def test_points_with_names_are_no_line_and_carry_them():
     assert ">adding<" in plot.svg and ">har2<" in plot.svg and ">adding<" not in line.svg
     with pytest.raises(inputs.InputError, match="wanted a name for each of 2 points"):
         inputs.theory(theory(series=[{**named, "names": ["adding"]}]))
+
+
+def test_the_markdown_ends_with_the_findings_of_its_tasks(tmp_path):
+    store = Store(tmp_path / "results")
+    store.put(make.record(make.run()))
+    folder = tmp_path / "results" / "findings"
+    folder.mkdir()
+    (folder / "psmnist.toml").write_text('findings = ["One seed fell.", "Another did not."]\n')
+    (folder / "har2.toml").write_text('findings = ["Of a task without records."]\n')
+    assert main(["--results-dir", str(tmp_path / "results"), "--reports-dir", str(tmp_path / "site")]) == 0
+    text = (tmp_path / "site" / "leaderboard.md").read_text()
+    assert text.endswith("## Findings\n\n### Permuted sequential MNIST (psMNIST)\n\n- One seed fell.\n- Another did not.\n")
+    assert "stands [at the end](#findings)" in text.split("###")[0] and "without records" not in text

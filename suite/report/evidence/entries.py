@@ -82,6 +82,22 @@ class Entry:
         return float(value) if self.status == "done" and value is not None else None
 
     @property
+    def fell(self) -> bool:
+        """Whether it finished and lost, by its last epoch, over half of what its best one was better than chance.
+
+        On validation data, where the best possible is an accuracy of 1 or an error of 0. A best epoch that went less
+        than a fifth of the way from chance to there had nothing to lose.
+        """
+        metrics, valid = self.record["metrics"], self.curve["valid"]
+        if self.score is None or metrics["chance"] is None or metrics["valid"] is None or not valid.size:
+            return False
+        way = (1.0 if metrics["higher_is_better"] else 0.0) - metrics["chance"]
+        if way == 0 or np.isnan(valid[-1]):
+            return False
+        best, last = ((value - metrics["chance"]) / way for value in (metrics["valid"], valid[-1]))
+        return bool(best > 0.2 and last < best / 2)
+
+    @property
     def shared(self) -> bool:
         """Whether its times are upper bounds: other runs or work had a part of the machine, or nobody can say."""
         return bool(self.record["where"]["shared_device"]) or self.overlapped or self._starved

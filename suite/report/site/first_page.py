@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from suite.report import content
 from suite.report.site.site import Site
 from suite.report.site.views import View, filters
 from suite.report.tables import across, overview
@@ -32,9 +33,17 @@ def write(site: Site, views: Sequence[View]) -> None:
         across=combined,
     )
     tables = [*([glance] if glance else []), *(view.short for view in [*main, *more]), *combined]
-    site.write("leaderboard.md", _markdown(tables, site.stand, lengths))
+    names = dict.fromkeys(view.section.variant.task for view in views)
+    findings = {content.task(name)["title"] or name: site.findings[name] for name in names if name in site.findings}
+    site.write("leaderboard.md", _markdown(tables, site.stand, lengths, findings))
 
 
-def _markdown(tables: Sequence[Table], stand: str, lengths: str) -> str:
-    """The leaderboard for a README."""
-    return "\n".join(["# Leaderboard", "", stand, "", lengths, "", *(markdown(table) for table in tables)])
+def _markdown(tables: Sequence[Table], stand: str, lengths: str, findings: Mapping[str, Sequence[str]]) -> str:
+    """The leaderboard for a README; then what people wrote about the records, by task."""
+    lines = ["# Leaderboard", "", stand, "", lengths, ""]
+    lines += ["What was found about these runs stands [at the end](#findings).", ""] if findings else []
+    lines += [markdown(table) for table in tables]
+    lines += ["## Findings", ""] if findings else []
+    for title, texts in findings.items():
+        lines += [f"### {title}", "", *(f"- {text}" for text in texts), ""]
+    return "\n".join(lines).rstrip() + "\n"

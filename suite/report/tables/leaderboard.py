@@ -41,6 +41,8 @@ def interval_text(low: float | None, high: float | None, metric: str) -> str:
 
 def _seeds_text(group: Group) -> str:
     parts = [str(len(group.done))]
+    fell = sum(entry.fell for entry in group.done)
+    parts += [f"{fell} fell"] if fell else []
     parts += [f"{len(group.diverged)} diverged"] if group.diverged else []
     parts += [f"{len(group.failed)} failed"] if group.failed else []
     return ", ".join(parts) + ("" if group.complete else f" {INCOMPLETE}")
@@ -78,6 +80,7 @@ def row(group: Group, section: Section) -> dict[str, Any]:
         "protocol_epochs": content.task(run.task)["epochs"],
         "seeds": wording.seeds(sorted(group.seeds)),
         "finished": len(group.done),
+        "fell": sum(entry.fell for entry in group.done),
         "diverged": len(group.diverged),
         "failed": len(group.failed),
         "complete": group.complete,
@@ -143,9 +146,9 @@ def columns(metric: str) -> list[Column]:
             "finished",
             "seeds",
             "seeds_text",
-            more=("diverged", "failed"),
+            more=("fell", "diverged", "failed"),
             wrap=True,
-            note="Finished runs; beside them diverged, failed ones.",
+            note="Finished runs, those that fell again after their best epoch; beside them diverged, failed ones.",
         ),
         Column("best", "best run", "best_text", note="The best single run: never the headline."),
         Column("recipe", "recipe", left=True, wrap=True, note="Where the learning rate comes from: see Methods."),

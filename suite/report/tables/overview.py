@@ -11,6 +11,8 @@ from suite.report.evidence.groups import OWN_BUDGET, Group, Section
 from suite.report.evidence.sections import representatives
 from suite.report.tables.table import Column, Table
 
+COUNTS = ("solved", "fell", "lost")  # seeds
+
 
 def kept(sections: Sequence[Section]) -> list[Section]:
     """The sections that an overview tells, each with one group a model.
@@ -82,12 +84,13 @@ def table(sections: Sequence[Section], *, rest: str) -> Table:
         rows.append(row)
     columns = [Column("task", "task", left=True, head=True, link="page", wrap=True, more=("metric",))]
     for model in models:
-        further = tuple(f"{model}_{key}" for key in ("sd", "finished", "solved", "lost"))
+        further = tuple(f"{model}_{key}" for key in ("sd", "finished", *COUNTS))
         columns.append(Column(f"{model}_mean", wording.model_title(model), f"{model}_text", more=further, wrap=True))
     note = (
         "Test accuracy in % (adding problem: mean squared error): mean ± standard deviation over seeds, in brackets"
         " the number of finished seeds, at the epoch with the best validation score. Lost: diverged or failed, not"
         " in that mean (where models are ranked, a diverged run counts as a constant guess or the worst score)."
+        " Fell: by the last epoch a seed lost over half of what its best epoch was better than chance (validation)."
         " –: no run with the model's own recipe. Solved: test error below 0.05. Recipes of which more than size and"
         f" epochs was set by hand, and rows of which every model has longer runs here, are {rest}."
     )
@@ -107,10 +110,11 @@ def name(section: Section) -> str:
 
 def _cell(model: str, group: Group | None) -> dict[str, Any]:
     """A model's part of a row."""
-    values: dict[str, Any] = dict.fromkeys(("mean", "sd", "finished", "solved", "lost")) | {"text": wording.MISSING}
+    values: dict[str, Any] = dict.fromkeys(("mean", "sd", "finished", *COUNTS)) | {"text": wording.MISSING}
     if group is not None:
         values |= {"mean": group.spread.mean, "sd": group.spread.sd, "finished": len(group.done)}
-        values |= {"solved": _solved(group), "lost": len(group.diverged) + len(group.failed), "text": written(group)}
+        lost = len(group.diverged) + len(group.failed)
+        values |= {"solved": _solved(group), "fell": _fell(group), "lost": lost, "text": written(group)}
     return {f"{model}_{key}": value for key, value in values.items()}
 
 
@@ -122,11 +126,16 @@ def _solved(group: Group) -> int | None:
     return sum((entry.score or 0.0) <= goal for entry in group.done)
 
 
+def _fell(group: Group) -> int:
+    return sum(entry.fell for entry in group.done)
+
+
 def written(group: Group) -> str:
-    """Mean and standard deviation, with the number of seeds, of solved and of lost ones."""
+    """Mean and standard deviation, with the number of seeds, of solved ones, of those that fell, and of lost ones."""
     spread, lost, solved = group.spread, len(group.diverged) + len(group.failed), _solved(group)
     count = str(len(group.done))
     if solved is not None and len(group.done) > 1:  # here a mean hides that seeds differ
         count += f"; {solved} solved"
+    count += f"; {_fell(group)} fell" if _fell(group) else ""
     count += f"; {lost} lost" if lost else ""
     return f"{wording.spread(spread.mean, spread.sd, group.metric)} ({count})"
