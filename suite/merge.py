@@ -11,17 +11,21 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suite import cli
 from suite.errors import DONE, SOME_FAILED, UsageError
 
+if TYPE_CHECKING:
+    from suite.store import Store
+
 EPILOG = """examples:
   python -m suite.merge node1/results node2/results --results-dir results
 
-a second record of one run is kept under conflicts/ and told; weights come with their records
+a second record of one run is kept under conflicts/ and told; weights come with
+their records, findings (findings/TASK.toml) with them all
 exit codes: 0 done; 1 some file is no valid record (the rest is merged);
 2 usage; 5 results cannot be written
 """
@@ -44,7 +48,8 @@ def merge(source: Path, target: Path) -> Iterator[dict[str, Any]]:
         target: the results folder that takes them.
 
     Yields:
-        For each file: ``result`` (new, same, conflict or broken), ``source``, ``path``, ``reason``.
+        For each file: ``result`` (new, same, conflict or broken), ``source``, ``path``, ``reason``; of a conflict
+        ``figures``, whether they are the same as those of the record that was there.
 
     Raises:
         UsageError: ``source`` is no results folder.
@@ -65,12 +70,55 @@ def merge(source: Path, target: Path) -> Iterator[dict[str, Any]]:
             continue
         conflict = (target / "conflicts") in place.parents
         result = "same" if not new else "conflict" if conflict else "new"
-        yield {"result": result, "source": str(path), "path": str(place), "reason": None}
+        row = {"result": result, "source": str(path), "path": str(place), "reason": None}
+        yield row | {"figures": _figures_of(place, ours)} if result == "conflict" else row
         if path in records:
             try:
                 ours.merge_weights(path)
             except RecordError as error:
                 yield {"result": "broken", "source": str(path), "path": None, "reason": str(error)}
+
+
+def _figures_of(conflict: Path, store: Store) -> str:
+    """Whether a second record says the same as the first: all but times, machine and versions."""
+    from suite.record import load
+    from suite.runs import Run
+
+    def plain(record: Mapping[str, Any]) -> Any:
+        curve = [{key: value for key, value in row.items() if key != "seconds"} for row in record["curve"]]
+        return record["status"], record["metrics"], record["profiles"], curve
+
+    there = load(conflict)
+    here = load(store.path(Run.from_identity(there["run"])))
+    return "same" if plain(there) == plain(here) else "other"
+
+
+def findings(source: Path, target: Path) -> list[str]:
+    """Take over what was found about the records of a folder: files that are new, else sentences that are.
+
+    Returns:
+        Names of the files that changed.
+
+    Raises:
+        CannotWrite: read-only folder, full disk.
+    """
+    from suite.report.evidence import inputs
+    from suite.store import write_atomic
+
+    def warn(line: str) -> None:
+        print(f"left out: {line}", file=sys.stderr)
+
+    theirs, ours = (inputs.findings(folder / "findings", warn) for folder in (source, target))
+    changed = []
+    for task, texts in theirs.items():
+        place = target / "findings" / f"{task}.toml"
+        new = [text for text in texts if text not in ours.get(task, [])]
+        if not new or (task not in ours and place.exists()):  # one that cannot be read is left alone
+            continue
+        lines = [f"  {json.dumps(text, ensure_ascii=False)},\n" for text in [*ours.get(task, []), *new]]
+        write_atomic(place, f"findings = [\n{''.join(lines)}]\n".encode())
+        changed.append(place.name)
+    return changed
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,9 +133,13 @@ def run(args: argparse.Namespace) -> int:
             if args.json:
                 print(json.dumps(row))
             elif row["result"] == "conflict":
-                print(f"conflict: {row['source']} is a second record of its run: kept as {row['path']}")
+                said = {"same": "with the same figures", "other": "with other figures"}[row["figures"]]
+                print(f"conflict: {row['source']} is a second record of its run, {said}: kept as {row['path']}")
             elif row["result"] == "broken":
                 print(f"left out: {row['reason']}", file=sys.stderr)
+        told = findings(source, args.results_dir)
+        if told:
+            print(f"findings of {source} taken over: {', '.join(told)}", file=sys.stderr)
     words = ", ".join(f"{count} {result}" for result, count in sorted(counts.items()))
     print(f"{words or 'nothing found'}; records in {args.results_dir / 'records'}", file=sys.stderr)
     return SOME_FAILED if counts["broken"] else DONE

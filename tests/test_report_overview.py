@@ -118,5 +118,6 @@ def test_the_markdown_ends_with_the_findings_of_its_tasks(tmp_path):
     (folder / "har2.toml").write_text('findings = ["Of a task without records."]\n')
     assert main(["--results-dir", str(tmp_path / "results"), "--reports-dir", str(tmp_path / "site")]) == 0
     text = (tmp_path / "site" / "leaderboard.md").read_text()
-    assert text.endswith("## Findings\n\n### Permuted sequential MNIST (psMNIST)\n\n- One seed fell.\n- Another did not.\n")
+    told = "### Permuted sequential MNIST (psMNIST)\n\n- One seed fell.\n- Another did not.\n"
+    assert text.endswith(f"## Findings\n\n{told}")
     assert "stands [at the end](#findings)" in text.split("###")[0] and "without records" not in text

@@ -1,17 +1,15 @@
-"""The store: writing in one piece, once; merge; checkpoints."""
+"""The store: writing in one piece, once; checkpoints."""
 
 from __future__ import annotations
 
 import errno
 import io
-import json
 import os
 import pickle
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,15 +17,14 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from suite import files, merge
+from suite import files
 from suite.errors import CannotWrite
 from suite.files import machine, process_start, write_atomic, write_new
-from suite.record import RecordError, dumps, load
-from suite.store import Store, safe_name
+from suite.record import RecordError, dumps
+from suite.store import safe_name
 from suite.work.claims import Claims
 from suite.work.job import Job, Settings
 from suite.work.training import checkpoint
-from suite.work.training.records import failure
 from tests.harness.grids import planned, undisturbed
 
 
@@ -155,80 +152,6 @@ def test_a_process_that_can_open_no_file_knows_its_machine():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(files.__file__).parent.parent
     )
     assert said.stdout.strip() == machine()
-
-
-# ---- merge -----------------------------------------------------------------------------------------------------------
-
-
-def results(root: Path, record: dict, **changes) -> Store:
-    store = Store(root)
-    store.put({**record, **changes})
-    return store
-
-
-def test_merge_takes_records_over_byte_for_byte(tmp_path, record, capsys):
-    source = results(tmp_path / "a", record)
-    (path,) = source.paths()
-    path.write_text(path.read_text() + "\n")  # written by another version, say
-    assert merge.main([str(tmp_path / "a"), "--results-dir", str(tmp_path / "b")]) == 0
-    assert "1 new" in capsys.readouterr().err
-    (copy,) = Store(tmp_path / "b").paths()
-    assert copy.read_bytes() == path.read_bytes()
-    assert merge.main([str(tmp_path / "a"), "--results-dir", str(tmp_path / "b")]) == 0
-    assert "1 same" in capsys.readouterr().err
-
-
-def test_merge_keeps_both_of_a_conflict_and_tells(tmp_path, record, capsys):
-    results(tmp_path / "a", record, seconds={**record["seconds"], "train": 5.0})
-    ours = results(tmp_path / "b", record)
-    for result in ("conflict", "same"):
-        assert merge.main([str(tmp_path / "a"), "--results-dir", str(tmp_path / "b"), "--json"]) == 0
-        (row,) = map(json.loads, capsys.readouterr().out.splitlines())
-        assert row["result"] == result and "conflicts" in row["path"]
-    (kept,) = ours.conflict_paths()
-    assert load(kept)["seconds"]["train"] == 5.0 and load(next(ours.paths())) == record
-    assert merge.main([str(tmp_path / "b"), "--results-dir", str(tmp_path / "c")]) == 0  # conflicts travel on
-    assert "1 conflict, 1 new" in capsys.readouterr().err
-
-
-def test_merge_leaves_out_what_is_no_record_and_says_so(tmp_path, record, capsys):
-    source = results(tmp_path / "a", record)
-    (path,) = source.paths()
-    path.with_name("seed1-000000000000.json").write_text("{")
-    assert merge.main([str(tmp_path / "a"), "--results-dir", str(tmp_path / "b")]) == 1
-    said = capsys.readouterr().err
-    assert f"left out: {path.with_name('seed1-000000000000.json')}" in said and "1 broken, 1 new" in said
-
-
-def test_merge_takes_failures_too(tmp_path):
-    (one,) = planned(seeds=(0,))
-    job = Job((one.run,), one.sources, Settings(), ("none",))
-    for text in ("first", "second"):
-        Store(tmp_path / "a").put(failure(one.run, job, text, "now"))
-    assert merge.main([str(tmp_path / "a"), "--results-dir", str(tmp_path / "b")]) == 0
-    assert [load(p)["error"]["message"] for p in Store(tmp_path / "b").failures(one.run)] == ["first", "second"]
-    assert Store(tmp_path / "b").state(one.run) == "failed"
-
-
-@pytest.mark.parametrize("name", ["..", "../../../etc", "/abs", "a/../../b", ".hidden"])
-def test_merge_writes_nothing_outside(tmp_path, record, name):
-    run = replace(planned("tests.plugins.tiny:Leaky", seeds=(0,))[0].run, model=name, task=name)
-    source = tmp_path / "in" / "a" / "records" / "m" / "t" / "seed0-x.json"
-    source.parent.mkdir(parents=True)
-    source.write_text(dumps({**record, "run": run.identity(), "id": run.id}))
-    before = {path for path in tmp_path.rglob("*") if path.is_file()}
-    assert merge.main([str(tmp_path / "in" / "a"), "--results-dir", str(tmp_path / "out" / "b")]) == 0
-    (new,) = {path for path in tmp_path.rglob("*") if path.is_file()} - before
-    assert new.resolve().is_relative_to(tmp_path / "out" / "b" / "records") and new.name == f"seed0-{run.id}.json"
-
-
-def test_merge_wants_a_results_folder(tmp_path, capsys):
-    assert merge.main([str(tmp_path), "--results-dir", str(tmp_path / "b")]) == 2
-    said = capsys.readouterr().err
-    assert "wanted a results folder" in said and len(said.splitlines()) == 1
-    (tmp_path / "records").mkdir()
-    (tmp_path / "file").write_text("")
-    assert merge.main([str(tmp_path), "--results-dir", str(tmp_path / "file")]) == 5
 
 
 def test_a_record_that_json_cannot_hold_is_refused(record):
