@@ -38,7 +38,7 @@ def rows(capsys, *words: str) -> list[dict]:
 
 
 def dry(capsys, grid, root: Path) -> list[dict]:
-    assert dry_run(grid, Store(root), Namespace(data_dir=None, json=True, jobs=None, rerun=None)) == 0
+    assert dry_run(grid, Store(root), Namespace(data_dir=None, engine="auto", json=True, jobs=None, rerun=None)) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -99,6 +99,35 @@ def test_twice_the_epochs_are_estimated_at_twice_the_time(tmp_path):
     run_grid(planned(), store, Settings(), InlineExecutor(), Silent())
     short, long = (Estimator(store, tasks)(planned(epochs=n, seeds=(1,))[0]) for n in (2, 4))
     assert long.seconds == pytest.approx(2 * short.seconds, rel=1e-3)
+
+
+@pytest.mark.parametrize("model", ["cornn", "tests.plugins.tiny:Leaky"])
+def test_slower_engines_are_estimated_slower(model, tmp_path, capsys):
+    """Of a model that defines no cell the loop is the only engine."""
+    command = ["--models", model, "--tasks", "adding", "--results-dir", str(tmp_path)]
+    times = {
+        engine: rows(capsys, *command, "--engine", engine)[0]["seconds"]
+        for engine in (["auto", "native", "fused", "reference"] if model == "cornn" else ["auto", "reference"])
+    }
+    if model == "cornn":
+        assert times["auto"] == times["native"]
+        assert times["fused"] == pytest.approx(2 * times["native"], rel=1e-3)
+    assert times["reference"] == pytest.approx((3 if model == "cornn" else 1) * times["auto"], rel=1e-3)
+
+
+def test_records_of_the_same_engine_count_before_those_of_another(tmp_path):
+    store, tasks = Store(tmp_path), Tasks()
+    runs = planned(seeds=(0, 1))
+    run_grid(runs, store, Settings(), InlineExecutor(), Silent())
+    for one, engine, seconds in zip(runs, ("reference", "fused"), (30.0, 10.0), strict=True):
+        record = load(store.path(one.run))
+        record["where"]["engine"] = engine
+        record["seconds"] |= {"train": seconds, "evaluate": 0.0}
+        store.path(one.run).write_text(dumps(record))
+    (new,) = planned(seeds=(2,))
+    estimate = {engine: Estimator(store, tasks, engine)(new).seconds for engine in ("reference", "fused", "native")}
+    assert estimate["reference"] == pytest.approx(30, rel=1e-3) and estimate["fused"] == pytest.approx(10, rel=1e-3)
+    assert estimate["native"] == pytest.approx((30 / 3 + 10 / 2) / 2, rel=1e-3)
 
 
 def test_a_record_of_seeds_side_by_side_is_of_all_of_them(tmp_path):

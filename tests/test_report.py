@@ -24,6 +24,7 @@ from suite.report.evidence.entries import entry, read
 from suite.report.evidence.sections import sections
 from suite.report.tables import leaderboard
 from suite.report.tables.table import Column, Table, as_json, comma_separated, latex, markdown, tex_escape
+from suite.runs import canonical
 from suite.store import Store
 from tests import report_records as make
 
@@ -47,6 +48,11 @@ def test_runs_curves_and_profiles_load_as_tables(grid):
     mine = curves[curves["id"] == one["id"]]
     assert mine["valid"].tolist() == [row["valid"] for row in one["curve"]]
     assert mine["grad_norm.q0.5"].tolist() == [row["grad_norm"][2] for row in one["curve"]]
+    run = one["run"]
+    assert {key: set(mine[key]) for key in ("track", "hidden_size", "epochs", "options")} == {
+        "track": {run["track"]}, "hidden_size": {run["recipe"]["hidden_size"]}, "epochs": {run["budget"]["epochs"]},
+        "options": {canonical(run["task_options"])},
+    }  # fmt: skip
     got = profiles[(profiles["id"] == one["id"]) & (profiles["epoch"] == 0) & (profiles["block"] == 0)]
     assert got["norm"].tolist() == one["profiles"][0]["norms"][0]
     assert runs.loc[runs["id"] == one["id"], "run.recipe.lr"].item() == one["run"]["recipe"]["lr"]

@@ -33,7 +33,11 @@ def runs(entries: Sequence[Entry]) -> pd.DataFrame:
 
 
 def curves(entries: Sequence[Entry]) -> pd.DataFrame:
-    """One row a run and epoch: the curve's columns, gradient-norm quantiles and ``diagnostics.*``."""
+    """One row a run and epoch: the curve's columns, gradient-norm quantiles and ``diagnostics.*``.
+
+    Before them what tells runs apart: ``id``, ``group``, ``model``, ``task``, ``seed``, ``track``, ``options`` (the
+    task's, as JSON), ``hidden_size`` and ``epochs`` (the budget). Of one ``group`` all but id and seed are equal.
+    """
     tables = []
     for entry in entries:
         columns: dict[str, Any] = dict(entry.curve)
@@ -62,7 +66,11 @@ def profiles(entries: Sequence[Entry]) -> pd.DataFrame:
 
 def _labelled(columns: Mapping[str, Any], entry: Entry) -> pd.DataFrame:
     run = entry.run
-    labels = {"id": run.id, "group": run.group, "model": run.model, "task": run.task, "seed": run.seed}
+    labels = {
+        "id": run.id, "group": run.group, "model": run.model, "task": run.task, "seed": run.seed, "track": run.track,
+        "options": canonical(dict(run.task_options)), "hidden_size": run.recipe.get("hidden_size"),
+        "epochs": run.budget.epochs,
+    }  # fmt: skip
     table = pd.DataFrame(dict(columns))
     for position, (name, value) in enumerate(labels.items()):
         table.insert(position, name, value)

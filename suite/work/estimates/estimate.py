@@ -125,12 +125,12 @@ def dry_run(planned: Sequence[Planned], store: Store, args: argparse.Namespace) 
     Args:
         planned: the grid.
         store: where its records are or would be.
-        args: ``data_dir``, ``json``, ``jobs`` and ``rerun`` of ``suite.run``.
+        args: ``data_dir``, ``engine``, ``json``, ``jobs`` and ``rerun`` of ``suite.run``.
 
     Raises:
         UsageError: a hyperparameter out of range.
     """
-    estimator = Estimator(store, sizes.Tasks(args.data_dir))
+    estimator = Estimator(store, sizes.Tasks(args.data_dir), args.engine)
     estimates = [estimator(one) for one in planned]
     if args.json:
         for one in estimates:

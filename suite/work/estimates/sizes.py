@@ -69,6 +69,16 @@ def bare_model(run: Run, task: Task) -> SequenceModel:
         raise UsageError(f"model {run.model!r} cannot be built: {type(error).__name__}: {error}") from error
 
 
+def likely_engine(model: SequenceModel, engine: str) -> str:
+    """The engine that a CPU would take, if it has a compiler; nothing is built to find out."""
+    cell = _cell(model)
+    if engine != "auto":
+        return engine
+    if cell is None or not hasattr(cell, "forward_"):
+        return "reference"
+    return "native" if hasattr(cell, "functor") else "fused"
+
+
 def stored_blocks(model: SequenceModel) -> int | None:
     """Blocks of (B,H) that training stores a time step; None for a model that defines no cell.
 

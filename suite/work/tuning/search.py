@@ -78,7 +78,10 @@ def space(
     for name in ("default", model.name):
         merged |= recipes.want_table(tables.get(name, {}), path, f"search.{name}")
     if not merged:
-        raise UsageError(f"recipe {path}: no search space for {model.name}: wanted [search.default] or more")
+        raise UsageError(
+            f"recipe {path}: no search space for {model.name}: wanted in {task}.toml of a folder given with --recipes a"
+            " table [search.default], with lr = { low = 1e-4, high = 3e-2, log = true } say (docs/tuning.md)"
+        )
     axes = {key: _axis(model, key, value, path) for key, value in merged.items() if key not in fixed}
     if not axes:
         raise UsageError(f"{model.name} on {task}: every key of the search space ({', '.join(merged)}) is set by hand")
