@@ -138,7 +138,8 @@ def render(
     entries, failures = choice.of(entries), choice.of(failures)
     if not entries:
         return None
-    site = Site(reports_dir, style.looks(entry.run.model for entry in entries), formats)
+    looks, tasks = style.looks(entry.run.model for entry in entries), {entry.run.task for entry in entries}
+    site = Site(reports_dir, looks, formats, tasks)
     measurements = Measurements(
         speed=inputs.read(results_dir / "speed", inputs.speed, tell),
         theory=inputs.read(results_dir / "theory", inputs.theory, tell),
@@ -179,9 +180,7 @@ def descriptions(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
 def _pages(site: Site, views: Sequence[View], measurements: Measurements) -> None:
     first_page.write(site, views)
     _task_pages(site, views)
-    models = wording.model_order(
-        [*wording.MODEL_TITLES, *(group.run.model for item in views for group in item.section.groups)]
-    )
+    models = wording.model_order(site.looks)
     for model in models:
         model_page.write(model, views, site)
     site.page("models.html", "list.html", title="Models", items=[_model_item(model, site) for model in models])
@@ -194,17 +193,17 @@ def _pages(site: Site, views: Sequence[View], measurements: Measurements) -> Non
 
 def _model_item(model: str, site: Site) -> dict[str, str]:
     about = site.model(model)
-    return {"title": about["title"], "text": about["summary"], "path": f"models/{wording.slug(model)}.html"}
+    return {"title": about["title"], "text": about["summary"], "path": site.model_page(model)}
 
 
 def _task_pages(site: Site, views: Sequence[View]) -> None:
     tasks = list(dict.fromkeys([*wording.TASK_TITLES, *(item.section.variant.task for item in views)]))
     items = []
     for task in tasks:
-        about, path = site.task(task), f"tasks/{wording.slug(task)}.html"
+        about, path = site.task(task), site.task_page(task)
         cited = [figure for figure in published.figures() if figure.task == task]
         title = f"{about['title']}: published figures"
-        table = comparisons.cited(cited, name=f"cited-{wording.slug(task)}", title=title)
+        table = comparisons.cited(cited, name=f"cited-{Path(path).stem}", title=title)
         site.page(
             path,
             "task.html",
