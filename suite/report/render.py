@@ -17,6 +17,7 @@ from suite.report.site.site import Site
 from suite.report.site.views import View, view
 from suite.report.tables import comparisons
 from suite.report.tables.table import FORMATS
+from suite.runs import Run
 
 MENU = (
     ("Leaderboard", "index.html"),
@@ -71,11 +72,11 @@ class Choice:
 
     def of(self, entries: Sequence[Entry]) -> list[Entry]:
         """The chosen ones."""
-        return [
-            entry
-            for entry in entries
-            if (not self.models or entry.run.model in self.models) and (not self.tasks or entry.run.task in self.tasks)
-        ]
+        return [entry for entry in entries if self.holds(entry.run)]
+
+    def holds(self, run: Run) -> bool:
+        """Whether a record of this run is chosen."""
+        return (not self.models or run.model in self.models) and (not self.tasks or run.task in self.tasks)
 
     def check(self, entries: Sequence[Entry]) -> None:
         """Refuse a name that no record has.
@@ -147,6 +148,7 @@ def render(
     )
     site.menu = [{"title": title, "path": path} for title, path in MENU]
     site.stand = stand(entries) + choice.words
+    site.conflicts = inputs.conflicts(results_dir, choice.holds)
     site.brought = descriptions(entries)
     site.findings = inputs.findings(results_dir / "findings", tell)
     with style.drawing():

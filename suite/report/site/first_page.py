@@ -30,11 +30,13 @@ def write(site: Site, views: Sequence[View]) -> None:
         more=more,
         filters=filters(views),
         across=combined,
+        conflicts=site.conflicts,
     )
     tables = [*([glance] if glance else []), *(view.short for view in [*main, *more]), *combined]
-    site.write("leaderboard.md", _markdown(tables, site.stand, lengths))
+    site.write("leaderboard.md", _markdown(tables, [site.stand, site.conflicts, lengths]))
 
 
-def _markdown(tables: Sequence[Table], stand: str, lengths: str) -> str:
+def _markdown(tables: Sequence[Table], sentences: Sequence[str]) -> str:
     """The leaderboard for a README."""
-    return "\n".join(["# Leaderboard", "", stand, "", lengths, "", *(markdown(table) for table in tables)])
+    lines = [line for sentence in sentences if sentence for line in (sentence, "")]
+    return "\n".join(["# Leaderboard", "", *lines, *(markdown(table) for table in tables)])

@@ -34,6 +34,7 @@ class Site:
         tasks: the records' tasks.
         menu: pages of the navigation: title and path.
         stand: the footer's sentence.
+        conflicts: a sentence on second records of runs, or nothing.
         findings: sentences about a task's records, by task.
         brought: what third-party models and tasks say of themselves in these records, by name.
     """
@@ -44,6 +45,7 @@ class Site:
     tasks: Collection[str] = ()
     menu: list[dict[str, str]] = field(default_factory=list)
     stand: str = ""
+    conflicts: str = ""
     findings: dict[str, list[str]] = field(default_factory=dict)
     brought: Mapping[str, dict[str, str]] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
