@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from suite.report import style, wording
 from suite.report.evidence.entries import entry
+from suite.report.evidence.groups import OWN_BUDGET
 from suite.report.evidence.sections import sections
 from suite.report.plots import assumption, common, diagnostics, gradients, learning, measured, paper, steps
 from tests import report_records as make
@@ -281,9 +282,28 @@ def test_the_words_below_a_constant_guess_stand_clear_of_the_axis():
 def test_titles_of_narrow_panels_are_broken_into_lines():
     options = {"split": "random", "validation_fraction": 0.01}
     made = [make.record(make.run("cornn", "har2", options=options | {"validation_fraction": v})) for v in (0.01, 0.2)]
-    titles = [assumption._panel_title(section, 5) for section in sections(entries(*made))]
+    titles = panel_titles(made)
     assert [title.splitlines()[0] for title in titles] == ["har2", "har2"] and titles[0] != titles[1]
-    assert all(title.endswith("n=5") and max(map(len, title.splitlines())) <= 34 for title in titles)
+    assert all(title.endswith("n=1") and max(map(len, title.splitlines())) <= 32 for title in titles)
+
+
+def panel_titles(made):
+    panels = [(one, one.primaries[0], one.primaries[0].entries) for one in sections(entries(*made))]
+    return assumption._titles(panels)
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "ends"),
+    [
+        ({"epochs": 4}, {}, ["12 epochs, H=128, n=1", "4 epochs, H=128, n=1"]),
+        ({"max_seconds": 60.0}, {}, ["12 epochs, H=128, n=1", "60 s (at most 12 epochs), H=128, n=1"]),
+        ({"recipe": {"lr": 0.1}}, {"preset": "quick"}, [f"H=128, {OWN_BUDGET}, n=1", "preset quick, 12 epochs, n=1"]),
+    ],
+)
+def test_panels_of_one_task_are_told_apart_by_their_titles(change, where, ends):
+    other = make.record(make.run(**change), sources={"epochs": "set: x"}, **where)
+    titles = [title.replace("\n", " ") for title in panel_titles([make.record(make.run()), other])]
+    assert len(titles) == 2 and all(any(title.endswith(end) for title in titles) for end in ends)
 
 
 def test_an_engines_precisions_and_seeds_share_its_colour_and_no_marker():

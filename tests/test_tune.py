@@ -328,7 +328,7 @@ def test_a_file_that_holds_more_is_refused_before_anything_is_trained(tmp_path, 
         (["--tasks", "adding", "--trials", "0"], "wanted a whole number >= 1"),
         (
             ["--tasks", "psmnist", "--trials", "1"],
-            "no search space for tanh: wanted in psmnist.toml of a folder given with --recipes a table [search.default]",
+            "no search space for tanh: wanted in psmnist.toml of a folder given with --recipes a table",
         ),
         (["--tasks", "adding", "--trials", "1", "--epochs", "1", "--max-seconds", "3"], "not allowed with"),
         (["--tasks", "adding", "--trials", "1", "--seed", "-1"], "--seed: wanted"),

@@ -17,6 +17,7 @@ from suite.report.site.site import Site
 from suite.report.site.views import View, view
 from suite.report.tables import comparisons
 from suite.report.tables.table import FORMATS
+from suite.runs import Run
 
 MENU = (
     ("Leaderboard", "index.html"),
@@ -71,11 +72,11 @@ class Choice:
 
     def of(self, entries: Sequence[Entry]) -> list[Entry]:
         """The chosen ones."""
-        return [
-            entry
-            for entry in entries
-            if (not self.models or entry.run.model in self.models) and (not self.tasks or entry.run.task in self.tasks)
-        ]
+        return [entry for entry in entries if self.holds(entry.run)]
+
+    def holds(self, run: Run) -> bool:
+        """Whether a record of this run is chosen."""
+        return (not self.models or run.model in self.models) and (not self.tasks or run.task in self.tasks)
 
     def check(self, entries: Sequence[Entry]) -> None:
         """Refuse a name that no record has.
@@ -138,7 +139,8 @@ def render(
     entries, failures = choice.of(entries), choice.of(failures)
     if not entries:
         return None
-    site = Site(reports_dir, style.looks(entry.run.model for entry in entries), formats)
+    looks, tasks = style.looks(entry.run.model for entry in entries), {entry.run.task for entry in entries}
+    site = Site(reports_dir, looks, formats, tasks)
     measurements = Measurements(
         speed=inputs.read(results_dir / "speed", inputs.speed, tell),
         theory=inputs.read(results_dir / "theory", inputs.theory, tell),
@@ -146,6 +148,7 @@ def render(
     )
     site.menu = [{"title": title, "path": path} for title, path in MENU]
     site.stand = stand(entries) + choice.words
+    site.conflicts = inputs.conflicts(results_dir, choice.holds)
     site.brought = descriptions(entries)
     site.findings = inputs.findings(results_dir / "findings", tell)
     with style.drawing():
@@ -179,9 +182,7 @@ def descriptions(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
 def _pages(site: Site, views: Sequence[View], measurements: Measurements) -> None:
     first_page.write(site, views)
     _task_pages(site, views)
-    models = wording.model_order(
-        [*wording.MODEL_TITLES, *(group.run.model for item in views for group in item.section.groups)]
-    )
+    models = wording.model_order(site.looks)
     for model in models:
         model_page.write(model, views, site)
     site.page("models.html", "list.html", title="Models", items=[_model_item(model, site) for model in models])
@@ -194,17 +195,17 @@ def _pages(site: Site, views: Sequence[View], measurements: Measurements) -> Non
 
 def _model_item(model: str, site: Site) -> dict[str, str]:
     about = site.model(model)
-    return {"title": about["title"], "text": about["summary"], "path": f"models/{wording.slug(model)}.html"}
+    return {"title": about["title"], "text": about["summary"], "path": site.model_page(model)}
 
 
 def _task_pages(site: Site, views: Sequence[View]) -> None:
     tasks = list(dict.fromkeys([*wording.TASK_TITLES, *(item.section.variant.task for item in views)]))
     items = []
     for task in tasks:
-        about, path = site.task(task), f"tasks/{wording.slug(task)}.html"
+        about, path = site.task(task), site.task_page(task)
         cited = [figure for figure in published.figures() if figure.task == task]
         title = f"{about['title']}: published figures"
-        table = comparisons.cited(cited, name=f"cited-{wording.slug(task)}", title=title)
+        table = comparisons.cited(cited, name=f"cited-{Path(path).stem}", title=title)
         site.page(
             path,
             "task.html",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 MODEL_TITLES = {
@@ -37,13 +38,35 @@ def model_title(model: str) -> str:
 
 def model_order(models: Iterable[str]) -> list[str]:
     """The models of the suite in their fixed order, then plug-ins by name."""
-    known = list(MODEL_TITLES)
-    return sorted(set(models), key=lambda model: (known.index(model) if model in known else len(known), model))
+    return _order(models, list(MODEL_TITLES))
+
+
+def task_order(tasks: Iterable[str]) -> list[str]:
+    """The tasks of the suite in their fixed order, then plug-ins by name."""
+    return _order(tasks, list(TASK_TITLES))
+
+
+def _order(names: Iterable[str], known: Sequence[str]) -> list[str]:
+    return sorted(set(names), key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
 def slug(text: str) -> str:
     """A name for files and anchors: lower case, digits, dots and dashes."""
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-") or "x"
+
+
+def free(name: str, taken: Container[str]) -> str:
+    """``name``, or where it is taken the first free one of ``name-2``, ``name-3``."""
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return next(one for one in itertools.chain([name], numbered) if one not in taken)
+
+
+def stems(names: Iterable[str], make: Callable[[str], str] = slug) -> dict[str, str]:
+    """A file's stem for each name, no two alike: of names with one slug the first keeps it."""
+    found: dict[str, str] = {}
+    for name in names:
+        found[name] = free(make(name), set(found.values()))
+    return found
 
 
 def option(value: Any) -> str:

@@ -9,6 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from suite.record import RecordError, load
+from suite.runs import Run
+from suite.store import Store
+
 SCHEMA = 1
 CHECKS = ("energy", "sensitivity", "assumption", "jacobian", "gradient-bound", "plateau", "exponent")
 _TEXT, _NUMBER = "text", "number"
@@ -16,6 +20,26 @@ _TEXT, _NUMBER = "text", "number"
 _SPEED = {"date": _TEXT, "command": _TEXT}
 _SPEED_ROW = {"shape": _TEXT, "task": _TEXT, "model": _TEXT, "engine": _TEXT, "threads": _NUMBER}
 _THEORY = {"title": _TEXT, "command": _TEXT, "date": _TEXT, "x_label": _TEXT, "y_label": _TEXT, "finding": _TEXT}
+
+
+def conflicts(results_dir: Path, chosen: Callable[[Run], bool]) -> str:
+    """How many second records of runs there are and where, in a sentence; nothing where there are none.
+
+    Args:
+        results_dir: the results folder.
+        chosen: whether a run is one of those that are reported; a file that cannot be read counts.
+    """
+    count = 0
+    for path in Store(results_dir).conflict_paths():
+        try:
+            count += chosen(Run.from_identity(load(path)["run"]))
+        except RecordError:
+            count += 1
+    if not count:
+        return ""
+    words = "1 second record of a run, which differs" if count == 1 else f"{count} second records of runs, which differ"
+    verb = "is" if count == 1 else "are"
+    return f"{words} from the first, {verb} kept under conflicts/ of the results folder and not counted here."
 
 
 class InputError(ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -58,10 +57,7 @@ def sections(entries: Sequence[Entry], failures: Sequence[Entry] = (), *, agains
     slugs: set[str] = set()
     for section in sorted(found, key=lambda section: section.variant.options):
         section.name = names[section.variant]
-        for number in itertools.count(2):
-            if section.slug not in slugs:
-                break
-            section.mark = f"-{number}"
+        section.mark = wording.free(section.slug, slugs).removeprefix(section.slug)
         slugs.add(section.slug)
     for section in found:
         _complete(section)

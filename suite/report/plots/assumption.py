@@ -10,34 +10,37 @@ from matplotlib.axes import Axes
 
 from suite.report import style, wording
 from suite.report.evidence.entries import Array, Entry
-from suite.report.evidence.groups import Section
+from suite.report.evidence.groups import Group, Section
 from suite.report.plots import common
 from suite.report.plots.common import Plot
 from suite.report.style import Look
 from suite.runs import is_set
 
 _SET = ("dt", "epsilon", "gamma")  # set by hand, they make another network
+_Panel = tuple[Section, Group, Sequence[Entry]]  # the runs that are drawn
+_LETTERS = 32  # of a title's line, as wide as a panel
 
 
 def assumption(sections: Sequence[Section]) -> Plot | None:
     """The paper's weight assumption during training: eta against dt^(1/2), a panel a task, mean and sd over seeds."""
-    found = []
+    found: list[_Panel] = []
     for section in sections:
         for group in section.primaries:
             by_hand = any(is_set(group.entries[0].record["sources"].get(key)) for key in _SET)
             if group.run.model == "cornn" and section.track == "paper" and not by_hand:
-                entries = [entry for entry in group.done or group.entries if "eta" in entry.diagnostics]
-                if entries:
-                    found.append((_panel_title(section, len(entries)), entries))
+                drawn = [entry for entry in group.done or group.entries if "eta" in entry.diagnostics]
+                if drawn:
+                    found.append((section, group, drawn))
     if not found:
         return None
+    titles = _titles(found)
     columns = min(3, len(found))
     rows = -(-len(found) // columns)
-    lines = max(title.count("\n") + 1 for title, _ in found)
+    lines = max(title.count("\n") + 1 for title in titles)
     figure, panels = style.canvas(
         rows, columns, width=3.0 * columns + 0.6, height=2.8 * rows + 0.3, left=0.6, between=0.5, titles=lines
     )
-    for axes, (title, entries) in zip(panels, found):
+    for axes, title, (_, _, entries) in zip(panels, titles, found):
         for name, label, look in (
             ("eta", "η (γ = ε = 1)", style.LOOKS["cornn"]),
             ("eta_general", "η with the task's γ and ε", style.LOOKS["exprnn"]),
@@ -62,7 +65,7 @@ def assumption(sections: Sequence[Section]) -> Plot | None:
         caption="The assumption of the coRNN paper's propositions, as recalled (its text was not seen), asks for"
         " η ≤ Δt^r with 1/2 ≤ r ≤ 1; dashed: r = 1/2."
         " η is max(Δt(1+‖W‖∞), Δt‖Z‖∞)/(1+Δt); the second line has γ and ε in place of 1. Mean over finished seeds (n),"
-        f" band: one standard deviation. {_broken(entries for _, entries in found)}"
+        f" band: one standard deviation. {_broken(entries for *_, entries in found)}"
         " The quantity of the coRNN paper's figure 3.",
     )
 
@@ -85,11 +88,23 @@ def _broken(panels: Iterable[Sequence[Entry]]) -> str:
     return f"Met after {met} of the epochs drawn; after a run's last one η is {span} times √Δt."
 
 
-def _panel_title(section: Section, runs: int) -> str:
-    """Task, variant and number of runs, in lines that fit a panel."""
-    task, _, variant = section.name.partition(" ")
-    words = f"{variant}, n={runs}" if variant else f"n={runs}"
-    return "\n".join([task, *textwrap.wrap(words, width=34)])
+def _titles(panels: Sequence[_Panel]) -> list[str]:
+    """Task, variant, epochs, units and number of runs, in lines that fit a panel; where panels are alike, more."""
+    names = [(section.name, _length(group)) for section, group, _ in panels]
+    beyond = [(section.budget, section.machine or "", group.label) for section, group, _ in panels]
+    titles = []
+    for name, mine, (section, _, entries) in zip(names, beyond, panels):
+        alike = [other for another, other in zip(names, beyond) if another == name]
+        more = [word for i, word in enumerate(mine) if word and any(other[i] != word for other in alike)]
+        task, _, variant = section.name.partition(" ")
+        words = ", ".join([name[1], *more, f"n={len(entries)}"])
+        titles.append("\n".join([task, *textwrap.wrap(variant, _LETTERS), *textwrap.wrap(words, _LETTERS)]))
+    return titles
+
+
+def _length(group: Group) -> str:
+    budget = group.run.budget
+    return f"{wording.budget(budget.epochs, budget.max_seconds)}, H={group.run.recipe.get('hidden_size')}"
 
 
 def _diagnostic(name: str) -> Callable[[Entry], Array]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from suite.report import content, style, wording
+from suite.report.evidence.entries import Array
 from suite.report.evidence.groups import Group, Section
 from suite.report.plots import common, gradients
 from suite.report.plots.common import Plot
 from suite.report.style import Look
 
 _BLOCKS = ("-", "--", ":", "-.")
+_LEFT = " Left: norm of dL/d(state) over t, a line a state block."
+_NORM = " Gradient norm: median of an epoch's steps, band from the 10 % to the 90 % quantile."
 
 
 def diagnostics(section: Section, group: Group, looks: Mapping[str, Look]) -> Plot | None:
@@ -24,22 +28,29 @@ def diagnostics(section: Section, group: Group, looks: Mapping[str, Look]) -> Pl
     names += sorted(measured - set(names))
     constants = {name: value for name in names if (value := _constant(group, name)) is not None}
     names = [name for name in names if name not in constants]
-    count = 2 + len(names)
-    columns = min(3, count)
-    rows = -(-count // columns)
+    look = looks[group.run.model]
+    profiles, norms = _profile_lines(group, about["blocks"] or _blocks(group)), _norm_lines(group)
+    draw: list[Callable[[Axes], None]] = []
+    if profiles:
+        draw.append(partial(_profiles, lines=profiles, look=look))
+    if norms is not None:
+        draw.append(partial(_norms, lines=norms, look=look))
+    for name in names:
+        x, values = _values(group, name)
+        if values.size:
+            title = _broken(about["diagnostics"].get(name, name))
+            draw.append(partial(_curve, x=x, rows=values, look=look, title=title))
+    if not draw:
+        return None
+    columns = min(3, len(draw))
+    rows = -(-len(draw) // columns)
     figure, panels = style.canvas(
         rows, columns, width=2.75 * columns, height=2.6 * rows + 0.2, left=0.7, between=0.7, titles=2
     )
-    look = looks[group.run.model]
-    drawn = _profiles(panels[0], group, look, about["blocks"] or _blocks(group))
-    drawn = _norms(panels[1], group, look) or drawn
-    for axes, name in zip(panels[2:], names):
-        drawn = _values(axes, group, name, look) or drawn
-        axes.set_title(_broken(about["diagnostics"].get(name, name)), fontsize=10)
-    for axes in panels[count:]:
+    for axes, one in zip(panels, draw):
+        one(axes)
+    for axes in panels[len(draw) :]:
         axes.remove()
-    if not drawn:
-        return None
     still = "; ".join(f"{about['diagnostics'].get(name, name)}: {value:.4g}" for name, value in constants.items())
     return common.finish(
         figure,
@@ -47,8 +58,8 @@ def diagnostics(section: Section, group: Group, looks: Mapping[str, Look]) -> Pl
         title=section.name,
         caption=f"{group.label} on {section.name}, track {section.track},"
         f" {wording.budget(group.run.budget.epochs, None)}, seeds {wording.seeds(sorted(group.seeds))}."
-        " Left: norm of dL/d(state) over t, a line a state block. Gradient norm: median of an"
-        " epoch's steps, band from the 10 % to the 90 % quantile. Means over seeds, geometric for norms."
+        f"{_LEFT if profiles else ''}{_NORM if norms is not None else ''}"
+        " Means over seeds, geometric for norms."
         f"{f' Constant: {still}.' if still else ''}",
     )
 
@@ -73,49 +84,65 @@ def _broken(title: str) -> str:
     return title if middle < 0 else f"{title[:middle]}\n{title[middle + 1 :]}"
 
 
-def _profiles(axes: Axes, group: Group, look: Look, blocks: list[str]) -> bool:
-    for block, dashes in enumerate(_BLOCKS):
+def _profile_lines(group: Group, blocks: Sequence[str]) -> dict[str, tuple[Array, Array]]:
+    """(t, norm) of every state block with a profile of the trained model, by the block's name."""
+    found = {}
+    for block in range(len(_BLOCKS)):
         line = gradients.profile_line(group, untrained=False, block=block)
         if line is not None and np.isfinite(line[1]).any():
-            name = blocks[block] if block < len(blocks) else f"block {block}"
-            axes.plot(*line, color=look.colour, linestyle=dashes, label=name)
+            found[blocks[block] if block < len(blocks) else f"block {block}"] = line
+    return found
+
+
+def _profiles(axes: Axes, *, lines: Mapping[str, tuple[Array, Array]], look: Look) -> None:
+    for (name, line), dashes in zip(lines.items(), _BLOCKS):
+        axes.plot(*line, color=look.colour, linestyle=dashes, label=name)
     axes.set_yscale("log")
     axes.set_xlabel("time step t")
     axes.set_title("gradient profile, trained", fontsize=10)
-    if axes.lines:
-        values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
-        top = np.nanmax(values)
-        axes.set_ylim(max(float(np.nanmin(values)) / 3, top * gradients.FLOOR), top * 5)
-        if len(axes.lines) > 1:
-            axes.legend(loc="best", fontsize=10)
-    return bool(axes.lines)
+    values = np.concatenate([norm for _, norm in lines.values()])
+    top = np.nanmax(values)
+    axes.set_ylim(max(float(np.nanmin(values)) / 3, top * gradients.FLOOR), top * 5)
+    if len(lines) > 1:
+        axes.legend(loc="best", fontsize=10)
 
 
-def _norms(axes: Axes, group: Group, look: Look) -> bool:
+def _norm_lines(group: Group) -> tuple[Array, Array, Array, Array] | None:
+    """(epochs, 10 % quantile, median, 90 % quantile) of the gradient norm, or None where no median is finite."""
     found = common.norm_rows(group)
-    axes.set_xlabel("epoch")
-    axes.set_title("total gradient norm", fontsize=10)
     if found is None:
-        return False
+        return None
     x, rows = found
     low, middle, high = (gradients.geometric_mean(rows[:, :, i]) for i in (1, 2, 3))
-    axes.plot(x, middle, color=look.colour)
+    return (x, low, middle, high) if np.isfinite(middle).any() else None
+
+
+def _norms(axes: Axes, *, lines: tuple[Array, Array, Array, Array], look: Look) -> None:
+    x, low, middle, high = lines
+    _line(axes, x, middle, look)
     axes.fill_between(x, low, high, color=look.colour, alpha=0.18, linewidth=0)
-    if np.isfinite(middle).any():
-        axes.set_yscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("epoch")
+    axes.set_title("total gradient norm", fontsize=10)
     common.whole_numbers(axes)
-    return bool(np.isfinite(middle).any())
 
 
-def _values(axes: Axes, group: Group, name: str, look: Look) -> bool:
+def _line(axes: Axes, x: Array, y: Array, look: Look) -> None:
+    """A line over epochs; a marker where there is one epoch, of which a line shows nothing."""
+    axes.plot(x, y, color=look.colour, marker=look.marker if x.size == 1 else "", markeredgewidth=0.0)
+
+
+def _values(group: Group, name: str) -> tuple[Array, Array]:
+    """(epochs, the diagnostic's values (seeds, epochs)) as far as every seed has them."""
     entries = [entry for entry in group.done or group.entries if name in entry.diagnostics]
     rows = common.stack(entries, lambda entry: entry.diagnostics[name])
-    axes.set_xlabel("epoch")
-    if not rows.size:
-        return False
-    x = entries[0].curve["epoch"][: rows.shape[1]]
-    axes.plot(x, rows.mean(axis=0), color=look.colour)
+    return entries[0].curve["epoch"][: rows.shape[1]] if entries else np.array([]), rows
+
+
+def _curve(axes: Axes, *, x: Array, rows: Array, look: Look, title: str) -> None:
+    _line(axes, x, rows.mean(axis=0), look)
     if rows.shape[0] > 1:
         axes.fill_between(x, rows.min(axis=0), rows.max(axis=0), color=look.colour, alpha=0.18, linewidth=0)
+    axes.set_xlabel("epoch")
+    axes.set_title(title, fontsize=10)
     common.whole_numbers(axes)
-    return True

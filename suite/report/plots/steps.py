@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from suite.report import style, wording
 from suite.report.evidence.entries import Entry
@@ -12,6 +13,8 @@ from suite.report.evidence.groups import Section
 from suite.report.plots import common
 from suite.report.plots.common import Plot
 from suite.report.style import Look
+
+_SIZE, _GAP = 10.5, 9.0  # of the numbers beside the markers: letters, room before them, in points
 
 
 def step_rows(sections: Sequence[Section]) -> list[dict[str, object]]:
@@ -65,7 +68,7 @@ def step_times(
         return None
     longest = max(len(_label(row)) for row in chosen)
     figure, (axes,) = style.canvas(height=0.8 + 0.42 * len(chosen), left=0.3 + 0.092 * longest)
-    labels = []
+    labels, words = [], []
     for y, row in enumerate(chosen):
         look = looks[str(row["model"])]
         low, middle, high = (float(str(row[key])) for key in ("q25", "median", "q75"))
@@ -74,12 +77,12 @@ def step_times(
         axes.plot(
             middle, y, marker=look.marker, color=look.colour, markerfacecolor=face, markersize=9, linestyle="none"
         )
-        axes.annotate(wording.number(middle), (middle, y), xytext=(9, 5), textcoords="offset points", fontsize=10.5)
+        words.append((middle, wording.number(middle)))
+        axes.annotate(words[-1][1], (middle, y), xytext=(_GAP, 5), textcoords="offset points", fontsize=_SIZE)
         labels.append(_label(row))
     axes.set_yticks(range(len(chosen)), labels)
     axes.set_ylim(len(chosen) - 0.4, -0.6)
-    axes.set_xlim(left=0)
-    axes.margins(x=0.12)
+    _make_room_right(axes, words)
     axes.set_xlabel("training step (ms)")
     note = (
         " Hollow markers: the machine was shared with other work, or the record cannot say."
@@ -92,3 +95,11 @@ def step_times(
         title="Time a training step, by engine",
         caption=f"{name} on {machine}: median over a run's steps, median over runs; bars: quartiles.{note}",
     )
+
+
+def _make_room_right(axes: Axes, words: Sequence[tuple[float, str]]) -> None:
+    """From 0 to so far right that the words beside the points x end within the axes."""
+    width = 72 * axes.bbox.width / axes.figure.dpi
+    rooms = [(x, _GAP + 0.7 * _SIZE * len(text)) for x, text in words]  # a digit is 0.64 em wide
+    ends = [x / (1 - min(room / width, 0.5)) for x, room in rooms]
+    axes.set_xlim(0, max(axes.get_xlim()[1], *ends))

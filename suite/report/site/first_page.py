@@ -31,17 +31,19 @@ def write(site: Site, views: Sequence[View]) -> None:
         more=more,
         filters=filters(views),
         across=combined,
+        conflicts=site.conflicts,
     )
     tables = [*([glance] if glance else []), *(view.short for view in [*main, *more]), *combined]
     names = dict.fromkeys(view.section.variant.task for view in views)
     findings = {content.task(name)["title"] or name: site.findings[name] for name in names if name in site.findings}
-    site.write("leaderboard.md", _markdown(tables, site.stand, lengths, findings))
+    hint = "What was found about these runs stands [at the end](#findings)." if findings else ""
+    site.write("leaderboard.md", _markdown(tables, [site.stand, site.conflicts, lengths, hint], findings))
 
 
-def _markdown(tables: Sequence[Table], stand: str, lengths: str, findings: Mapping[str, Sequence[str]]) -> str:
+def _markdown(tables: Sequence[Table], sentences: Sequence[str], findings: Mapping[str, Sequence[str]]) -> str:
     """The leaderboard for a README; then what people wrote about the records, by task."""
-    lines = ["# Leaderboard", "", stand, "", lengths, ""]
-    lines += ["What was found about these runs stands [at the end](#findings).", ""] if findings else []
+    lines = ["# Leaderboard", ""]
+    lines += [line for sentence in sentences if sentence for line in (sentence, "")]
     lines += [markdown(table) for table in tables]
     lines += ["## Findings", ""] if findings else []
     for title, texts in findings.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from suite.report import command, content, wording
@@ -15,10 +16,13 @@ from suite.report.tables.leaderboard import heading
 from suite.report.tables.table import Column, Table
 
 
-def standing(model: str, views: Sequence[View], *, by_hand: bool) -> Table | None:
-    """Where the model stands: its rows of every section, those of recipes changed by hand or the others."""
+def standing(model: str, views: Sequence[View], *, stem: str, by_hand: bool) -> Table | None:
+    """Where the model stands: its rows of every section, those of recipes changed by hand or the others.
+
+    ``stem`` is its page's.
+    """
     rows = [
-        dict(row) | {"page": f"tasks/{view.task_slug}.html#{view.section.slug}"}
+        dict(row) | {"page": f"{view.page}#{view.section.slug}"}
         for view in views
         for row in view.short.rows
         if row["model"] == model and row["by_hand"] is by_hand
@@ -43,8 +47,8 @@ def standing(model: str, views: Sequence[View], *, by_hand: bool) -> Table | Non
         row["score_text"] = row["mean_text"] + (f" {unit}" if row["mean"] is not None else "")
     title = f"{wording.model_title(model)}: results"
     if by_hand:
-        return Table(f"by-hand-{wording.slug(model)}", f"{title} of recipes set by hand", columns, rows)
-    return Table(f"model-{wording.slug(model)}", title, columns, rows)
+        return Table(f"by-hand-{stem}", f"{title} of recipes set by hand", columns, rows)
+    return Table(f"model-{stem}", title, columns, rows)
 
 
 def recipe_table(group: Group, section: Section) -> Table:
@@ -125,19 +129,21 @@ def write(model: str, views: Sequence[View], site: Site) -> None:
         for group in view.section.groups:
             if group.run.model != model:
                 continue
-            tables = (recipe_table(group, view.section), records_table(group, view.section))
-            for table in tables:
-                site.table(table)
             recipes.append(
-                {"heading": f"{heading(view.section)}: {group.label}", "recipe": tables[0], "records": tables[1]}
+                {
+                    "heading": f"{heading(view.section)}: {group.label}",
+                    "recipe": site.table(recipe_table(group, view.section)),
+                    "records": site.table(records_table(group, view.section)),
+                }
             )
             plot = diagnostics.diagnostics(view.section, group, site.looks) if group.primary else None
             if plot is not None:
                 plots.append(site.plot(plot))
-    results, by_hand = (standing(model, views, by_hand=changed) for changed in (False, True))
+    path = site.model_page(model)
+    results, by_hand = (standing(model, views, stem=Path(path).stem, by_hand=changed) for changed in (False, True))
     about = site.model(model)
     site.page(
-        f"models/{wording.slug(model)}.html",
+        path,
         "model.html",
         title=about["title"],
         name=model,

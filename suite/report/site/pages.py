@@ -42,10 +42,8 @@ class Measurements:
 def plain(site: Site, path: str, title: str, lead: str, parts: Sequence[Part]) -> None:
     """Write a page made of parts; figures and tables get their files."""
     for part in parts:
-        for plot in part.plots:
-            site.plot(plot)
-        for table in part.tables:
-            site.table(table)
+        part.plots = [site.plot(plot) for plot in part.plots]
+        part.tables = [site.table(table) for table in part.tables]
     site.page(path, "plain.html", title=title, lead=lead, parts=parts)
 
 

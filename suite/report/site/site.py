@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 from markupsafe import Markup
 
 from suite.errors import CannotWrite
-from suite.report import content, style
+from suite.report import content, style, wording
 from suite.report.plots.common import Plot
 from suite.report.site import theme
 from suite.report.style import Look
 from suite.report.tables.table import FORMATS, RENDERERS, Table
 
 MANIFEST = "manifest.json"
+Made = TypeVar("Made", Table, Plot)
 
 
 @dataclass
@@ -30,8 +31,10 @@ class Site:
         folder: the reports folder.
         looks: a look for every model.
         formats: which files each table is written in.
+        tasks: the records' tasks.
         menu: pages of the navigation: title and path.
         stand: the footer's sentence.
+        conflicts: a sentence on second records of runs, or nothing.
         findings: sentences about a task's records, by task.
         brought: what third-party models and tasks say of themselves in these records, by name.
     """
@@ -39,8 +42,10 @@ class Site:
     folder: Path
     looks: dict[str, Look]
     formats: Sequence[str] = FORMATS
+    tasks: Collection[str] = ()
     menu: list[dict[str, str]] = field(default_factory=list)
     stand: str = ""
+    conflicts: str = ""
     findings: dict[str, list[str]] = field(default_factory=dict)
     brought: Mapping[str, dict[str, str]] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
@@ -56,7 +61,19 @@ class Site:
     def _known(self, name: str, packaged: dict[str, Any]) -> dict[str, Any]:
         return packaged if packaged["summary"] else packaged | self.brought.get(name, {})
 
+    def model_page(self, name: str) -> str:
+        """Path of a model's page."""
+        return f"models/{self._models.get(name) or wording.slug(name)}.html"
+
+    def task_page(self, name: str) -> str:
+        """Path of a task's page."""
+        return f"tasks/{self._tasks.get(name) or wording.slug(name)}.html"
+
     def __post_init__(self) -> None:
+        self._models = wording.stems(wording.model_order(self.looks))
+        self._tasks = wording.stems(wording.task_order([*wording.TASK_TITLES, *self.tasks]))
+        self._made: dict[str, Table | Plot] = {}
+        variables = theme.variables(self.looks)
         self._colours = theme.colours(self.looks)
         self._environment = jinja2.Environment(
             loader=jinja2.PackageLoader("suite.report"),
@@ -65,7 +82,8 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters["modelvar"] = theme.variable
+        self._environment.filters["modelvar"] = lambda name: variables.get(name, "--faint")
+        self._environment.filters["modelpage"] = self.model_page
         self._environment.filters["inline"] = self._inline
 
     def _inline(self, plot: Plot) -> Markup:
@@ -88,15 +106,25 @@ class Site:
         return path
 
     def table(self, table: Table) -> Table:
-        """Write a table's files; returns it for the page."""
+        """Write a table's files; returns it for the page, under a name of its own where another has its name."""
+        table = self._named(table, "tables")
         for kind in self.formats:
             self.write(f"tables/{table.name}.{kind}", RENDERERS[kind](table))
         return table
 
     def plot(self, plot: Plot) -> Plot:
-        """Write a figure's file; returns it for the page."""
+        """Write a figure's file; returns it for the page, under a name of its own where another has its name."""
+        plot = self._named(plot, "plots")
         self.write(f"plots/{plot.name}.svg", style.standalone(plot.svg))
         return plot
+
+    def _named(self, made: Made, folder: str) -> Made:
+        """What is shown on two pages keeps its name."""
+        others = {path for path, other in self._made.items() if other is not made}
+        path = wording.free(f"{folder}/{made.name}", others)
+        made = made if path == f"{folder}/{made.name}" else replace(made, name=path.removeprefix(f"{folder}/"))
+        self._made[path] = made
+        return made
 
     def page(self, path: str, template: str, *, title: str, **context: Any) -> Path:
         """Render a page; ``path`` is relative to the folder."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 
 from suite.report import wording
@@ -30,22 +30,28 @@ _DARK_MODELS = {  # lighter, for a dark page
 }
 
 
-def variable(model: str) -> str:
-    """The CSS variable that holds a model's colour."""
+def _variable(model: str) -> str:
     return f"--model-{wording.slug(model).replace('.', '-')}"
+
+
+def variables(models: Iterable[str]) -> dict[str, str]:
+    """The CSS variable that holds each model's colour."""
+    return wording.stems(wording.model_order(models), _variable)
 
 
 def colours(looks: Mapping[str, Look]) -> dict[str, str]:
     """Hex colour of a figure -> CSS variable, so that figures follow the page's theme."""
     found = {colour: f"--colour-{colour[1:]}" for colour in _DARK_MODELS}
-    found |= {look.colour: variable(model) for model, look in sorted(looks.items())}
+    names = variables(looks)
+    found |= {look.colour: names[model] for model, look in sorted(looks.items())}
     return found | {INK: "--ink", FAINT: "--faint"}
 
 
 def stylesheet(looks: Mapping[str, Look]) -> str:
     """The shared stylesheet with the models' colours for both themes."""
     text = files("suite.report").joinpath("assets", "site.css").read_text(encoding="utf-8")
-    named = {variable(model): look.colour for model, look in sorted(looks.items())}
+    names = variables(looks)
+    named = {names[model]: look.colour for model, look in sorted(looks.items())}
     named |= {f"--colour-{colour[1:]}": colour for colour in _DARK_MODELS}
     light = "".join(f"  {name}: {colour};\n" for name, colour in named.items())
     dark = "".join(f"  {name}: {_DARK_MODELS.get(colour, colour)};\n" for name, colour in named.items())

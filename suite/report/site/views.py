@@ -30,6 +30,7 @@ class View:
         pairs: paired comparisons, or None.
         plots: its figures, in order.
         task: the task's description.
+        page: path of the task's page.
     """
 
     section: Section
@@ -40,16 +41,12 @@ class View:
     pairs: Table | None
     plots: list[Plot]
     task: Mapping[str, Any]
+    page: str
 
     @property
     def heading(self) -> str:
         """Variant, track and budget in one line."""
         return leaderboard.heading(self.section)
-
-    @property
-    def task_slug(self) -> str:
-        """The task page's stem."""
-        return wording.slug(self.section.variant.task)
 
     @property
     def options(self) -> str:
@@ -77,6 +74,7 @@ def view(section: Section, site: Site) -> View:
         pairs=_kept(comparisons.pairs_table(section), site),
         plots=[site.plot(plot) for plot in figures(section, site.looks)],
         task=site.task(section.variant.task),
+        page=site.task_page(section.variant.task),
     )
 
 

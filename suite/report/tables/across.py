@@ -136,7 +136,7 @@ def _table(track: str, kind: str, sections: Sequence[Section], models: Sequence[
         name=f"across-{wording.slug(track)}-{wording.slug(kind)}",
         title=f"{len(sections)} tasks together: track {track}, {kind}",
         columns=[
-            Column("title", "model", left=True, head=True, chip=True, link="page"),
+            Column("title", "model", left=True, head=True, chip=True, link="model"),
             Column(
                 "iqm", "interquartile mean", "iqm_text", note="Of normalised scores: 0 a constant guess, 1 perfect."
             ),
@@ -153,7 +153,6 @@ def _table(track: str, kind: str, sections: Sequence[Section], models: Sequence[
 def _row(model: str, iqm: float, low: float, high: float, rank: float) -> Mapping[str, Any]:
     return {
         "model": model,
-        "page": f"models/{wording.slug(model)}.html",
         "title": wording.model_title(model),
         "iqm": iqm,
         "iqm_text": f"{iqm:.3f}",

@@ -76,7 +76,7 @@ def _signed(value: float | None, metric: str) -> str:
 
 
 _PUBLISHED = (
-    Column("label", "model", left=True, head=True, chip=True, link="page", wrap=True),
+    Column("label", "model", left=True, head=True, chip=True, link="model", wrap=True),
     Column("hidden_size", "H"),
     Column("ours", "ours", "ours_text", note="Test metric under the selection that the source used."),
     Column("low", "95 % interval", "interval_text", more=("high",), note="Of our mean, under that selection."),
@@ -115,7 +115,6 @@ def _published_row(comparison: beside.Comparison, section: Section) -> dict[str,
     return {
         "variant": section.name,
         "model": group.run.model,
-        "page": f"models/{wording.slug(group.run.model)}.html",
         "label": group.label,
         "hidden_size": group.run.recipe.get("hidden_size"),
         "ours": comparison.ours,
@@ -149,7 +148,6 @@ def cited(figures: Sequence[Published], *, name: str, title: str) -> Table | Non
     rows = [
         {
             "model": figure.model,
-            "page": f"models/{wording.slug(figure.model)}.html",
             "title": wording.model_title(figure.model),
             "task": figure.task,
             "metric": figure.metric,

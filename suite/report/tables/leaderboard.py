@@ -70,7 +70,6 @@ def row(group: Group, section: Section) -> dict[str, Any]:
         "length_text": section.length.removesuffix(" epochs") if section.shortened else str(run.budget.epochs),
         "rank": group.rank,
         "model": run.model,
-        "page": f"models/{wording.slug(run.model)}.html",
         "label": group.label,
         "metric": metric,
         "recipe": recipe_kind(group),
@@ -132,7 +131,7 @@ def columns(metric: str) -> list[Column]:
             "rank_text",
             note="Place by mean; a diverged run counts as a constant guess or the worst score here.",
         ),
-        Column("label", "model", left=True, head=True, chip=True, link="page", wrap=True),
+        Column("label", "model", left=True, head=True, chip=True, link="model", wrap=True),
         Column("mean", unit, "mean_text", note="Test metric at the best validation epoch, mean over finished runs."),
         Column("sd", "sd", "sd_text", note="Standard deviation over finished runs (n - 1)."),
         Column(

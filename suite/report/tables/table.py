@@ -26,7 +26,7 @@ class Column:
         note: a sentence for a tooltip.
         head: whether the column names the row (pages only).
         chip: whether the model's colour stands before the text (pages only).
-        link: key of a page's path in a row, relative to the site (pages only).
+        link: key of a page's path in a row, relative to the site; ``model``: the page of that model (pages only).
         code: whether the text is a command (pages only).
         wide: whether the text is long and breaks over lines (pages only).
         wrap: whether the text may break over lines where room is short (pages only).

@@ -77,7 +77,6 @@ def _row(group: Group, section: Section, goal: float) -> dict[str, Any]:
     mark = "*" if shared else ""
     return {
         "model": group.run.model,
-        "page": f"models/{wording.slug(group.run.model)}.html",
         "label": group.label,
         "epochs": group.run.budget.epochs,
         "target": goal,
@@ -117,7 +116,7 @@ def table(section: Section) -> Table | None:
         name=f"targets-{section.slug}",
         title=f"Time to a validation {unit} of {wording.metric(goal, section.metric)}: {heading(section)}",
         columns=[
-            Column("label", "model", left=True, head=True, chip=True, link="page"),
+            Column("label", "model", left=True, head=True, chip=True, link="model"),
             Column("epochs", "epochs"),
             Column("reached", "reached", "reached_text", more=("runs",), note="Runs that reached the target."),
             Column("seconds", "median time", "seconds_text", note="Training time alone."),
