@@ -46,6 +46,7 @@ def test_what_keeps_its_contract_has_no_fault(capsys, words):
         ("Mixed", "rows apart", "a row alone has another h than in its batch"),
         ("Unsaved", "reloading", "something learned or drawn is not in it"),
         ("Names", "shapes", "block_names: wanted 1 (states), got 2"),
+        ("HiddenName", "hyperparameters", "its hyperparameter lr has the name of a trainer's key"),
         ("WrongBackward", "engine fused", "too far"),
         ("WithoutNumbers", "engine fused", "inf off float64"),
         ("Missing", "", ""),
@@ -73,6 +74,8 @@ def test_a_models_slip_is_found(capsys, name, promise, words):
         ("NoValid", "description", "wanted at least one example of each of train, valid, test"),
         ("Few", "batches", "test: sizes says 41 examples, the batches have 40"),
         ("F1", "it is built", "spec.metric: wanted one of accuracy, mse, got 'f1'"),
+        ("UpsideDown", "it is built", "spec.higher_is_better: wanted True for accuracy, got False"),
+        ("LargerError", "it is built", "spec.higher_is_better: wanted False for mse, got True"),
         ("Doubles", "batches", "wanted float32 (B,T,1)"),
         ("Restless", "repeatable", "asked twice with the same seed and epoch, the batches differ"),
         ("Restless", "random state", "it draws from a global generator"),
@@ -147,9 +150,23 @@ def test_a_slip_fails_a_run_in_one_line(tmp_path, capsys, model, task, words):
     assert list(Store(tmp_path).paths()) == []
 
 
+def test_a_hyperparameter_named_as_a_trainers_key_is_refused_as_the_models_own_slip(tmp_path, capsys):
+    names = ["--models", f"{BAD}:HiddenName", "--tasks", "adding", "--results-dir", str(tmp_path)]
+    for more in ([], ["--set", f"{BAD}:HiddenName.lr=0.1"]):
+        assert run.main([*names, *more]) == 2
+        err = capsys.readouterr().err
+        assert f"model {BAD}:HiddenName: its hyperparameter lr has the name of a trainer's key" in err
+        assert "recipe" not in err and err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("task", "words"),
-    [("NoValid", "wanted at least one example of valid, got 0"), ("F1", "spec.metric: wanted one of accuracy, mse")],
+    [
+        ("NoValid", "wanted at least one example of valid, got 0"),
+        ("F1", "spec.metric: wanted one of accuracy, mse"),
+        ("UpsideDown", "spec.higher_is_better: wanted True for accuracy, got False"),
+        ("LargerError", "spec.higher_is_better: wanted False for mse, got True"),
+    ],
 )
 def test_a_slip_that_shows_before_training_is_refused(tmp_path, capsys, task, words):
     names = ["--models", MODEL, "--tasks", f"{BAD}:{task}", "--executor", "inline", "--results-dir", str(tmp_path)]

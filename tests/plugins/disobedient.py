@@ -100,6 +100,13 @@ class Names(Leaky):
     block_names = ("h", "c")
 
 
+class HiddenName(Leaky):
+    """A hyperparameter with the name of a trainer's key."""
+
+    def __init__(self, input_size, hidden_size, *, engine="auto", lr: float = 0.5):
+        super().__init__(input_size, hidden_size, engine=engine, rate=lr)
+
+
 class WrongSlope(TanhCell):
     """Its backward has a wrong factor."""
 
@@ -261,6 +268,22 @@ class F1(Parity):
     def __init__(self, *, seed, data_dir=None):
         super().__init__(seed=seed, data_dir=data_dir)
         self.spec = Spec(1, 1, 6, "f1", True)
+
+
+class UpsideDown(Parity):
+    """An accuracy that is said to be better where it is lower."""
+
+    def __init__(self, *, seed, data_dir=None):
+        super().__init__(seed=seed, data_dir=data_dir)
+        self.spec = Spec(1, 1, 6, "accuracy", False)
+
+
+class LargerError(Parity):
+    """An error that is said to be better where it is larger."""
+
+    def __init__(self, *, seed, data_dir=None):
+        super().__init__(seed=seed, data_dir=data_dir)
+        self.spec = Spec(1, 1, 6, "mse", True)
 
 
 class Doubles(Parity):

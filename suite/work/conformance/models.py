@@ -15,8 +15,9 @@ from torch.func import functional_call, vmap
 from models.classifier import SequenceModel
 from models.contract import CellRecurrence, Recurrence
 from models.scan.engines import NAMES, EngineError
-from suite.errors import words
+from suite.errors import UsageError, words
 from suite.names import Plugin
+from suite.recipes import check_own_keys
 from suite.work.building import seeded
 from suite.work.conformance.finding import Broken, Findings, Noted, asked
 
@@ -75,6 +76,14 @@ class _Asked:
         with torch.no_grad():
             found: Tensor = self.model(x)[0]
         return found
+
+    def hyperparameters(self) -> str:
+        """Told apart from the trainer's keys, beside which they stand in a recipe."""
+        try:
+            check_own_keys(self.plugin)
+        except UsageError as error:
+            raise Broken(str(error).removeprefix(f"model {self.plugin.name}: ")) from error
+        return "none has the name of a trainer's key"
 
     def shapes(self) -> str:
         """By the same test that every run makes."""
@@ -254,6 +263,7 @@ def check_model(plugin: Plugin, options: Mapping[str, Any], sizes: Sizes) -> Fin
         return
     one = held[0]
     questions: dict[str, Callable[[], str]] = {
+        "hyperparameters": one.hyperparameters,
         "shapes": one.shapes,
         "final state": one.begins_with_h,
         "repeatable": one.repeats,
