@@ -66,6 +66,7 @@ def test_a_models_slip_is_found(capsys, name, promise, words):
     ("name", "promise", "words"),
     [
         ("TotalScore", "loss and score", "score: wanted the metric of each example, (32,), got a tensor ()"),
+        ("Percent", "loss and score", "score: wanted fractions for accuracy, got 0 to 100"),
         ("LossPerExample", "loss and score", "loss: wanted a scalar tensor"),
         ("SummedLoss", "loss and score", "loss: wanted the mean over the batch"),
         ("NumberAsLoss", "loss and score", "loss: wanted a scalar tensor, the mean over the batch, got float"),
@@ -136,6 +137,7 @@ def test_bad_words_get_one_line(capsys, words, said):
     [
         (f"{BAD}:Wide", TASK, "FAILED: Wide.forward: h: wanted (T,B,H) = (6, 40, 128), got (6, 40, 129)"),
         (MODEL, f"{BAD}:TotalScore", "FAILED: score: wanted the metric of each example, (40,), got a tensor ()"),
+        (MODEL, f"{BAD}:Percent", "FAILED: score: wanted fractions for accuracy, got"),
         (MODEL, f"{BAD}:LossPerExample", "FAILED: loss: wanted a scalar tensor, the mean over the batch"),
         (MODEL, f"{BAD}:NumberAsLoss", "FAILED: loss: wanted a scalar tensor, the mean over the batch, got float"),
         (MODEL, f"{BAD}:Detached", "FAILED: loss: wanted one that depends on the outputs"),

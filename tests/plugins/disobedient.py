@@ -202,6 +202,13 @@ class TotalScore(Parity):
         return super().score(outputs, batch).mean()
 
 
+class Percent(Parity):
+    """An accuracy in percent."""
+
+    def score(self, outputs, batch):
+        return 100 * super().score(outputs, batch)
+
+
 class LossPerExample(Parity):
     """A loss without the mean."""
 
