@@ -9,10 +9,34 @@ from torch import Tensor, nn
 
 from models.contract import ModelError, Recurrence
 
+CHANGED = "x: wanted it left as it is, got it changed in place (x.mul_(2) in place of x * 2, say)"
 
-def _check(recurrence: Recurrence, x: Tensor, h: Tensor, final: Tensor) -> None:
-    """What a recurrence gave for x (T,B,I): read out by shape alone, a wrong one would be trained without a word."""
-    T, B, H = *x.shape[:2], recurrence.hidden_size
+
+def check_pair(recurrence: Recurrence, found: Any) -> None:
+    """What a recurrence returned is a pair: a tensor with two time steps would be taken apart as one.
+
+    Raises:
+        ModelError: what was wanted, and what came.
+    """
+    if isinstance(found, (tuple, list)) and len(found) == 2:
+        return
+    if isinstance(found, Tensor):
+        got = f"a tensor of shape {tuple(found.shape)}"
+    else:
+        got = f"a {type(found).__name__} of {len(found)}" if isinstance(found, (tuple, list)) else type(found).__name__
+    wanted = "a pair, h (T,B,H) and the final state (B,N*H)"
+    raise ModelError(f"{type(recurrence).__name__}.forward: wanted {wanted}; got {got}")
+
+
+def _check(recurrence: Recurrence, x: Tensor, found: Any, version: int) -> None:
+    """What a recurrence gave for x (T,B,I): read out by shape alone, a wrong one would be trained without a word.
+
+    x may be the task's own data, not a copy: changed in place it would be other data from then on.
+    """
+    check_pair(recurrence, found)
+    if x._version != version:
+        raise ModelError(f"{type(recurrence).__name__}.forward: {CHANGED}")
+    (h, final), (T, B), H = found, x.shape[:2], recurrence.hidden_size
     for name, wanted, shape, got in (
         ("h", "(T,B,H)", (T, B, H), h),
         ("final state", "(B,N*H)", (B, recurrence.states * H), final),
@@ -56,9 +80,11 @@ class SequenceModel(nn.Module):
         x = x.transpose(0, 1)  # the one transpose: tasks are batch-first, recurrences time-first
         if self.embedding is not None:
             x = self.embedding(x)
-        h, final = self.recurrence.run(x, profile=profile)
+        version = x._version  # torch counts every change of a tensor in place, its views' too
+        found = self.recurrence.run(x, profile=profile)
         if isinstance(self.recurrence, Recurrence):  # what only measures a loop gives no h
-            _check(self.recurrence, x, h, final)
+            _check(self.recurrence, x, found, version)
+        h, final = found
         if lengths is None:
             # `final`, not h[-1], whose backward would build a dense (T,B,H)
             last = final[..., : self.recurrence.hidden_size]

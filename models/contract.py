@@ -65,7 +65,7 @@ class Recurrence(nn.Module, ABC):
         """Run over a sequence.
 
         Args:
-            x: (T,B,I).
+            x: (T,B,I), which is left as it is.
             profile: (N,T) buffer to be filled by the backward pass with the norm of dL/d(state_t), or None.
 
         Returns:

@@ -179,6 +179,17 @@ def _layers(
     return layers
 
 
+def check_own_keys(model: Plugin) -> None:
+    """Refuse a model whose hyperparameters a recipe could not tell from the trainer's keys.
+
+    Raises:
+        UsageError: one has the name of a trainer's key.
+    """
+    for key in model.schema:
+        if key in TRAINER:
+            raise UsageError(f"model {model.name}: its hyperparameter {key} has the name of a trainer's key")
+
+
 def load(
     model: Plugin, task: str, *, preset: str | None = None, track: str = "paper",
     overrides: Mapping[str, Any] | None = None, extra: Path | None = None,
@@ -196,6 +207,7 @@ def load(
     Raises:
         UsageError: a syntax error, an unknown key, a value of the wrong type or out of range, or without a source.
     """
+    check_own_keys(model)
     path, data = tables(task, extra)
     if preset and preset not in data:
         path = folder() / "default.toml"
@@ -244,8 +256,6 @@ def _checked(model: Plugin, merged: Mapping[str, tuple[Any, str]]) -> Recipe:
         sources[key] = source
     options = {key: value for key, (value, _) in merged.items() if key not in TRAINER}
     for key, value in model.options(options).items():
-        if key in values:
-            raise UsageError(f"model {model.name}: its hyperparameter {key} has the name of a trainer's key")
         values[key] = value
         sources[key] = merged[key][1] if key in merged else "default: of the model's class"
     return Recipe(values, sources)

@@ -34,7 +34,7 @@ class Spec:
         output_size: O, outputs of the read-out (1 for binary logits and regression).
         length: T, nominal number of time steps (the mean padded length for token tasks).
         metric: ``"accuracy"`` (a fraction) or ``"mse"``.
-        higher_is_better: whether a larger metric is better.
+        higher_is_better: whether a larger metric is better: True for accuracy, False for mse.
         vocabulary: number of token ids, or None where inputs are real-valued.
         embedding_size: columns of the embedding matrix, or None.
         chance: the metric of a constant guess, or None.
@@ -55,6 +55,9 @@ class Spec:
         """Refuse what the suite could not show or build: TaskError."""
         if self.metric not in METRICS:
             raise TaskError(f"spec.metric: wanted one of {', '.join(METRICS)}, got {self.metric!r}")
+        if self.higher_is_better != (self.metric == "accuracy"):
+            wanted = self.metric == "accuracy"
+            raise TaskError(f"spec.higher_is_better: wanted {wanted} for {self.metric}, got {self.higher_is_better!r}")
         for name in ("input_size", "output_size", "length"):
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < 1:  # numpy's too

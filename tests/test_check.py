@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+import torch
 
+from models.classifier import SequenceModel
+from models.contract import ModelError
+from models.scan import engines, graph
 from suite import check, run
 from suite.record import validate
 from suite.report import __main__ as report
 from suite.store import Store
+from tests.plugins.careless import OnlyH
 from tests.plugins.tiny import Parity
 
-BAD = "tests.plugins.disobedient"
+BAD, CARELESS = "tests.plugins.disobedient", "tests.plugins.careless"
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"
 
 
@@ -61,10 +67,45 @@ def test_a_models_slip_is_found(capsys, name, promise, words):
     assert code == 1 and words in faults[promise], faults
 
 
+PAIR = "wanted a pair, h (T,B,H) and the final state (B,N*H); got"
+
+
+@pytest.mark.parametrize(
+    ("name", "promise", "words"),
+    [
+        ("NotNumbers", "finite", "h: wanted finite numbers, got NaN from step 2 on (400 of 480)"),
+        ("NoNumberInIt", "finite", "h: wanted finite numbers, got NaN from step 0 on"),
+        ("InPlace", "forward", "x: wanted it left as it is, got it changed in place"),
+        ("DropsInPlace", "forward", "x: wanted it left as it is, got it changed in place"),
+        ("OnlyH", "forward", f"OnlyH.forward: {PAIR} a tensor of shape (12, 5, 8)"),
+        ("Three", "forward", f"Three.forward: {PAIR} a tuple of 3"),
+        ("HiddenName", "hyperparameters", "its hyperparameter lr has the name of a trainer's key"),
+        ("CutOff", "gradients", "no gradient reaches any of its 2 parameters"),
+    ],
+)
+def test_a_models_slip_is_one_fault_and_what_follows_from_it_is_none(capsys, name, promise, words):
+    code, found = asked(capsys, "--models", f"{CARELESS}:{name}")
+    ((where, text),) = ((one["promise"], one["text"]) for one in found if one["state"] == "FAULT")
+    assert code == 1 and where == promise and words in text
+
+
+@pytest.mark.parametrize(
+    ("name", "engines_asked"), [(f"{CARELESS}:NoNumberInIt", False), (f"{BAD}:WithoutNumbers", True)]
+)
+def test_of_a_cell_without_numbers_engines_are_asked_where_the_plain_loop_has_some(capsys, name, engines_asked):
+    _, found = asked(capsys, "--models", name)
+    promises = [one["promise"] for one in found]
+    after = promises.index("finite") + 1
+    assert promises[after] == "what follows" and found[after]["state"] == "note"
+    assert promises[after + 1 :] == ([p for p in promises if p.startswith("engine ")] if engines_asked else [])
+    assert ("engine fused" in promises) == engines_asked
+
+
 @pytest.mark.parametrize(
     ("name", "promise", "words"),
     [
         ("TotalScore", "loss and score", "score: wanted the metric of each example, (32,), got a tensor ()"),
+        ("Percent", "loss and score", "score: wanted fractions for accuracy, got 0 to 100"),
         ("LossPerExample", "loss and score", "loss: wanted a scalar tensor"),
         ("SummedLoss", "loss and score", "loss: wanted the mean over the batch"),
         ("NumberAsLoss", "loss and score", "loss: wanted a scalar tensor, the mean over the batch, got float"),
@@ -73,6 +114,8 @@ def test_a_models_slip_is_found(capsys, name, promise, words):
         ("NoValid", "description", "wanted at least one example of each of train, valid, test"),
         ("Few", "batches", "test: sizes says 41 examples, the batches have 40"),
         ("F1", "it is built", "spec.metric: wanted one of accuracy, mse, got 'f1'"),
+        ("UpsideDown", "it is built", "spec.higher_is_better: wanted True for accuracy, got False"),
+        ("LargerError", "it is built", "spec.higher_is_better: wanted False for mse, got True"),
         ("Doubles", "batches", "wanted float32 (B,T,1)"),
         ("Restless", "repeatable", "asked twice with the same seed and epoch, the batches differ"),
         ("Restless", "random state", "it draws from a global generator"),
@@ -132,7 +175,12 @@ def test_bad_words_get_one_line(capsys, words, said):
     ("model", "task", "words"),
     [
         (f"{BAD}:Wide", TASK, "FAILED: Wide.forward: h: wanted (T,B,H) = (6, 40, 128), got (6, 40, 129)"),
+        (f"{CARELESS}:OnlyH", TASK, f"FAILED: OnlyH.forward: {PAIR} a tensor of shape (6, 40, 128)"),
+        (f"{CARELESS}:Three", TASK, f"FAILED: Three.forward: {PAIR} a tuple of 3"),
+        (f"{CARELESS}:InPlace", TASK, "FAILED: InPlace.forward: x: wanted it left as it is, got it changed in place"),
+        (f"{CARELESS}:DropsInPlace", TASK, "FAILED: DropsInPlace.forward: x: wanted it left as it is"),
         (MODEL, f"{BAD}:TotalScore", "FAILED: score: wanted the metric of each example, (40,), got a tensor ()"),
+        (MODEL, f"{BAD}:Percent", "FAILED: score: wanted fractions for accuracy, got"),
         (MODEL, f"{BAD}:LossPerExample", "FAILED: loss: wanted a scalar tensor, the mean over the batch"),
         (MODEL, f"{BAD}:NumberAsLoss", "FAILED: loss: wanted a scalar tensor, the mean over the batch, got float"),
         (MODEL, f"{BAD}:Detached", "FAILED: loss: wanted one that depends on the outputs"),
@@ -147,9 +195,30 @@ def test_a_slip_fails_a_run_in_one_line(tmp_path, capsys, model, task, words):
     assert list(Store(tmp_path).paths()) == []
 
 
+def test_a_hyperparameter_named_as_a_trainers_key_is_refused_as_the_models_own_slip(tmp_path, capsys):
+    names = ["--models", f"{CARELESS}:HiddenName", "--tasks", "adding", "--results-dir", str(tmp_path)]
+    for more in ([], ["--set", f"{CARELESS}:HiddenName.lr=0.1"]):
+        assert run.main([*names, *more]) == 2
+        err = capsys.readouterr().err
+        assert f"model {CARELESS}:HiddenName: its hyperparameter lr has the name of a trainer's key" in err
+        assert "recipe" not in err and err.count("\n") == 1
+
+
+def test_what_is_no_pair_is_told_of_a_recording_too(monkeypatch):
+    monkeypatch.setattr(engines, "unavailable", lambda name, device_type: None)
+    monkeypatch.setattr(graph, "call", lambda key, body, tensors, **more: tuple(body(*tensors, profile=None)))
+    with pytest.raises(ModelError, match=re.escape(f"OnlyH.forward: {PAIR} a tuple of 1")):
+        SequenceModel(OnlyH(3, 8, engine="graph"), 2)(torch.zeros(5, 2, 3))
+
+
 @pytest.mark.parametrize(
     ("task", "words"),
-    [("NoValid", "wanted at least one example of valid, got 0"), ("F1", "spec.metric: wanted one of accuracy, mse")],
+    [
+        ("NoValid", "wanted at least one example of valid, got 0"),
+        ("F1", "spec.metric: wanted one of accuracy, mse"),
+        ("UpsideDown", "spec.higher_is_better: wanted True for accuracy, got False"),
+        ("LargerError", "spec.higher_is_better: wanted False for mse, got True"),
+    ],
 )
 def test_a_slip_that_shows_before_training_is_refused(tmp_path, capsys, task, words):
     names = ["--models", MODEL, "--tasks", f"{BAD}:{task}", "--executor", "inline", "--results-dir", str(tmp_path)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ from suite.work.executors.inline import InlineExecutor
 from suite.work.job import Settings
 from suite.work.training import train
 from suite.work.training.measure import evaluate, quantiles
+from suite.work.training.obeyed import beyond
 from suite.work.training.rates import lr_scale, optimizer_for, set_rates
 from tasks import build as build_task_by_name
 from tasks.contract import Batch
@@ -56,6 +58,7 @@ def uneven(split, batch_size, epoch):
 
 def test_scores_and_losses_are_means_over_examples_in_evaluation_mode():
     task = SimpleNamespace(
+        spec=SimpleNamespace(metric="mse"),
         batches=uneven,
         loss=lambda outputs, batch: (outputs - batch.y).mean(),
         score=lambda outputs, batch: (outputs - batch.y).squeeze(1),
@@ -63,6 +66,16 @@ def test_scores_and_losses_are_means_over_examples_in_evaluation_mode():
     model = Told()
     assert evaluate(model, task, "valid", batch_size=3, device=CPU) == pytest.approx((14 / 4, 14 / 4))
     assert model.modes == [False, False] and model.training
+
+
+@pytest.mark.parametrize(
+    ("metric", "scores", "wanted"),
+    [("accuracy", [0.0, 1.0, 1 + 1e-7, math.nan], 0), ("accuracy", [-0.1, 0.5, 100.0, math.inf], 3), ("mse", [9.0], 0)],
+)
+def test_scores_that_no_accuracy_has_are_counted(metric, scores, wanted):
+    """Rounding is none of them, nor is NaN, by which a run is diverged."""
+    task = SimpleNamespace(spec=SimpleNamespace(metric=metric))
+    assert int(beyond(task, torch.tensor(scores))) == wanted
 
 
 def test_the_quantiles_of_a_norm_are_in_rising_order():

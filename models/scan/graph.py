@@ -301,6 +301,7 @@ def run_module(module: nn.Module, x: Tensor, *, profile: Tensor | None = None) -
 
     def forward(given: Tensor, *parameters: Tensor, profile: Tensor | None) -> tuple[Tensor, ...]:
         named = dict(zip(names, parameters, strict=True))
-        return torch.func.functional_call(module, named, (given,), {"profile": profile})
+        found = torch.func.functional_call(module, named, (given,), {"profile": profile})
+        return tuple(found) if isinstance(found, (tuple, list)) else (found,)  # a tensor's rows are not many outputs
 
     return call(("module", module, module.training), forward, (x, *values), profile=profile, buffers=module.buffers())

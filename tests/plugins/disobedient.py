@@ -120,6 +120,8 @@ class WrongBackward(TanhRNN):
 class NoNumber(TanhCell):
     """Its forward in place gives no number."""
 
+    functor = None  # nor has it a faster engine
+
     def forward_(self, a, state, new, p):
         super().forward_(a, state, new, p)
         new.fill_(torch.nan)
@@ -195,6 +197,13 @@ class TotalScore(Parity):
         return super().score(outputs, batch).mean()
 
 
+class Percent(Parity):
+    """An accuracy in percent."""
+
+    def score(self, outputs, batch):
+        return 100 * super().score(outputs, batch)
+
+
 class LossPerExample(Parity):
     """A loss without the mean."""
 
@@ -261,6 +270,22 @@ class F1(Parity):
     def __init__(self, *, seed, data_dir=None):
         super().__init__(seed=seed, data_dir=data_dir)
         self.spec = Spec(1, 1, 6, "f1", True)
+
+
+class UpsideDown(Parity):
+    """An accuracy that is said to be better where it is lower."""
+
+    def __init__(self, *, seed, data_dir=None):
+        super().__init__(seed=seed, data_dir=data_dir)
+        self.spec = Spec(1, 1, 6, "accuracy", False)
+
+
+class LargerError(Parity):
+    """An error that is said to be better where it is larger."""
+
+    def __init__(self, *, seed, data_dir=None):
+        super().__init__(seed=seed, data_dir=data_dir)
+        self.spec = Spec(1, 1, 6, "mse", True)
 
 
 class Doubles(Parity):

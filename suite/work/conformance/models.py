@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from models.classifier import SequenceModel
+from models.classifier import CHANGED, SequenceModel, check_pair
 from models.contract import CellRecurrence, Recurrence
 from models.scan.engines import NAMES, EngineError
-from suite.errors import words
+from suite.errors import UsageError, words
 from suite.names import Plugin
+from suite.recipes import check_own_keys
 from suite.work.building import seeded
-from suite.work.conformance.finding import Broken, Findings, Noted, asked
+from suite.work.conformance.finding import Broken, Finding, Findings, Noted, asked
+from suite.work.conformance.numbers import answers_of, apart, far, gradients_of, loss_of
 
 T, B = 12, 5
 TIMES = 5  # an engine's error over the worst of as many float32 runs of the reference
@@ -56,7 +58,11 @@ class _Asked:
     def __init__(self, plugin: Plugin, options: Mapping[str, Any], sizes: Sizes) -> None:
         self.plugin, self.options, self.sizes = plugin, dict(options), sizes
         self.model = self.built().eval()
-        self.x = self.drawn(0)
+
+    @property
+    def x(self) -> Tensor:
+        """An input (T,B,I), made anew: a model that changes it in place changes it for no other question."""
+        return self.drawn(0)
 
     def built(self, engine: str = "auto", seed: int = 0) -> Recurrence:
         """The model with weights of this seed."""
@@ -76,6 +82,23 @@ class _Asked:
             found: Tensor = self.model(x)[0]
         return found
 
+    def hyperparameters(self) -> str:
+        """Told apart from the trainer's keys, beside which they stand in a recipe."""
+        try:
+            check_own_keys(self.plugin)
+        except UsageError as error:
+            raise Broken(str(error).removeprefix(f"model {self.plugin.name}: ")) from error
+        return "none has the name of a trainer's key"
+
+    def forward(self) -> str:
+        """A pair comes back, and the input is left as it is, in training too."""
+        for model in (self.built(), self.model):
+            x = self.x
+            check_pair(model, model(x))
+            if not torch.equal(x, self.x):
+                raise Broken(CHANGED)
+        return "h and final state, of an input that is left as it is"
+
     def shapes(self) -> str:
         """By the same test that every run makes."""
         SequenceModel(self.model, 2).to(self.sizes.dtype)(self.x.transpose(0, 1))
@@ -90,7 +113,7 @@ class _Asked:
             h, final = self.model(self.x)
         first = final[:, : self.sizes.hidden]
         if not torch.allclose(h[-1], first, rtol=1e-5, atol=1e-6):
-            raise Broken(f"block 0 of the final state is not the last h: they differ by {_far(h[-1], first):.2g}")
+            raise Broken(f"block 0 of the final state is not the last h: they differ by {far(h[-1], first):.2g}")
         return "block 0 of it is the last h"
 
     def repeats(self) -> str:
@@ -106,7 +129,7 @@ class _Asked:
         later, t = self.x.clone(), T // 2
         later[t:] += 1
         h, other = self.h(self.x), self.h(later)
-        if _far(h[:t], other[:t]) > 1e-4 * max(1.0, float(h.abs().max())):  # a product over all of time rounds
+        if far(h[:t], other[:t]) > 1e-4 * max(1.0, float(h.abs().max())):  # a product over all of time rounds
             raise Broken(f"h before step {t} changes with the input from step {t} on")
         if torch.equal(h[t:], other[t:]):
             raise Noted(f"in {T} steps h shows no change of the input in the last {T - t} of them")
@@ -116,7 +139,7 @@ class _Asked:
         """Of the batch; a model that walks along the batch fails here."""
         alone = torch.cat([self.h(row) for row in self.x.split(1, 1)], 1)
         if not torch.allclose(alone, self.h(self.x), rtol=1e-4, atol=1e-5):
-            off = _far(alone, self.h(self.x))
+            off = far(alone, self.h(self.x))
             raise Broken(f"a row alone has another h than in its batch, by {off:.2g} (is x taken as (B,T,I)?)")
         return "each row of a batch has the h that it has alone"
 
@@ -129,11 +152,27 @@ class _Asked:
                 raise Broken(f"x {tuple(self.x[:steps, :rows].shape)}: wanted h {wanted}, got {tuple(h.shape)}")
         return "T = 1 and B = 1 work"
 
+    def finite(self, engine: str = "auto") -> str:
+        """NaN differs from itself: what is asked after this would name other faults."""
+        with torch.no_grad():
+            states = self.built(engine).eval()(self.x)
+        for name, got in zip(("h", "final state"), states, strict=True):
+            bad = ~got.isfinite()
+            if bad.any():
+                kind = "NaN" if got.isnan().any() else "infinity"
+                first = f" from step {int(bad.flatten(1).any(1).nonzero()[0])} on" if name == "h" else ""
+                raise Broken(f"{name}: wanted finite numbers, got {kind}{first} ({int(bad.sum())} of {got.numel()})")
+        return "h and final state are finite"
+
     def gradients(self) -> str:
         """To every parameter, finite."""
-        found = _gradients(self.built(), self.x)
-        if not any(g is not None for g in found.values()):
+        model = self.built()
+        trained = sum(parameter.requires_grad for parameter in model.parameters())
+        if not trained:
             raise Noted("none: the recurrence has nothing to train, the read-out alone learns")
+        found = gradients_of(model, self.x)
+        if not any(g is not None for g in found.values()):
+            raise Broken(f"no gradient reaches any of its {trained} parameters: is h detached from them?")
         bad = [name for name, g in found.items() if g is not None and not bool(g.isfinite().all())]
         if bad:
             raise Broken(f"not finite: {', '.join(bad)}")
@@ -146,7 +185,7 @@ class _Asked:
         """Filled in full, or not at all."""
         model = self.built()
         buffer = torch.full((model.states, T), math.nan)
-        loss = _loss(*model(self.x, profile=buffer))
+        loss = loss_of(*model(self.x, profile=buffer))
         if not loss.requires_grad:
             raise Noted("no gradient reaches the states: no gradient profiles in the report")
         loss.backward()
@@ -193,44 +232,14 @@ class _Asked:
         worst, off = 0.0, 0.0
         for seed in range(TIMES):
             x = self.drawn(seed)
-            exact = _answers(self.built("reference", seed).double(), x.double())
-            worst = max(worst, _apart(_answers(self.built("reference", seed), x), exact))
-            off = max(off, _apart(_answers(self.built(name, seed), x), exact))
+            exact = answers_of(self.built("reference", seed).double(), x.double())
+            worst = max(worst, apart(answers_of(self.built("reference", seed), x), exact))
+            off = max(off, apart(answers_of(self.built(name, seed), x), exact))
         if not math.isfinite(worst):
-            raise Broken("the plain loop itself gives numbers that are not finite")
+            raise Broken("the plain loop itself gives numbers or gradients that are not finite")
         if not off <= TIMES * worst + 1e-7:
             raise Broken(f"states and gradients are {off:.2g} off float64, the plain loop {worst:.2g}: too far")
         return f"states and gradients {off:.2g} off float64 (the plain loop: {worst:.2g})"
-
-
-def _loss(h: Tensor, final: Tensor) -> Tensor:
-    weights = torch.linspace(-1, 1, h.numel(), dtype=h.dtype).view_as(h)
-    return (h * weights).sum() + final.square().sum()
-
-
-def _gradients(model: Recurrence, x: Tensor) -> dict[str, Tensor | None]:
-    loss = _loss(*model(x))
-    if loss.requires_grad:
-        loss.backward()
-    return {name: parameter.grad for name, parameter in model.named_parameters()}
-
-
-def _answers(model: Recurrence, x: Tensor) -> list[Tensor]:
-    h, final = model(x)
-    _loss(h, final).backward()
-    return [h.detach(), final.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
-
-
-def _apart(found: list[Tensor], exact: list[Tensor]) -> float:
-    """The largest distance over the largest value of its tensor; infinite where a number is not finite."""
-    if len(found) != len(exact):
-        return math.inf
-    each = [_far(a.double(), b) / max(1e-30, float(b.abs().max())) for a, b in zip(found, exact, strict=True)]
-    return max(each) if all(map(math.isfinite, each)) else math.inf
-
-
-def _far(a: Tensor, b: Tensor) -> float:
-    return float((a - b).abs().max())
 
 
 def check_model(plugin: Plugin, options: Mapping[str, Any], sizes: Sizes) -> Findings:
@@ -254,7 +263,10 @@ def check_model(plugin: Plugin, options: Mapping[str, Any], sizes: Sizes) -> Fin
         return
     one = held[0]
     questions: dict[str, Callable[[], str]] = {
+        "hyperparameters": one.hyperparameters,
+        "forward": one.forward,
         "shapes": one.shapes,
+        "finite": one.finite,
         "final state": one.begins_with_h,
         "repeatable": one.repeats,
         "causal": one.causal,
@@ -268,8 +280,13 @@ def check_model(plugin: Plugin, options: Mapping[str, Any], sizes: Sizes) -> Fin
     for promise, question in questions.items():
         finding = asked(promise, question)
         yield finding
-        if promise == "shapes" and finding.state == "FAULT":
+        if finding.state == "FAULT" and promise in ("forward", "shapes"):
             return  # the rest would say the same in other words
+        if finding.state == "FAULT" and promise == "finite":
+            yield Finding("note", "what follows", "not asked: with such numbers it would say the same in other words")
+            if asked("plain loop", lambda: one.finite("reference")).state == "FAULT":
+                return
+            break  # the plain loop gives numbers: each engine is held against it
     if isinstance(one.model, CellRecurrence) and sizes.precision == "float32":
         for name in NAMES:
             if name != "reference":

@@ -15,7 +15,7 @@ from torch import Tensor
 from suite.names import Plugin
 from suite.runs import seed_for
 from suite.work.conformance.finding import Broken, Findings, Noted, asked
-from suite.work.training.obeyed import batch_of, loss_of, scores_of
+from suite.work.training.obeyed import batch_of, beyond, loss_of, scores_of
 from tasks.contract import SPLITS, Batch, Spec, Split, Task
 
 BATCH, FEW = 32, 3
@@ -169,7 +169,7 @@ class _Asked:
         value = float(loss.detach())
         if not (bool(loss.isfinite()) and bool(gradient.isfinite().all()) and bool(scores.isfinite().all())):
             raise Broken("of plain random outputs, loss, its gradient or the score is not finite")
-        if task.spec.metric == "accuracy" and not 0 <= float(scores.min()) <= float(scores.max()) <= 1:
+        if bool(beyond(task, scores)):
             raise Broken(
                 f"score: wanted fractions for accuracy, got {float(scores.min()):g} to {float(scores.max()):g}"
             )

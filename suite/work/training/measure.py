@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from models.classifier import SequenceModel
-from suite.work.training.obeyed import batch_of, loss_of, scores_of
+from suite.work.training.obeyed import batch_of, beyond, loss_of, scores_of
 from tasks.contract import Batch, Split, Task, TaskError
 
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
@@ -48,23 +48,34 @@ def evaluate(
     model: SequenceModel, task: Task, split: Split, *, batch_size: int, device: torch.device,
     tick: Callable[[], None] = lambda: None,
 ) -> tuple[float, float]:  # fmt: skip
-    """Metric and loss of a split: scores are summed over all examples and divided once. ``tick`` is called a batch."""
+    """Metric and loss of a split: scores are summed over all examples and divided once. ``tick`` is called a batch.
+
+    Raises:
+        TaskError: there is no example, or a score that the metric cannot have.
+    """
     model.eval()
-    score = torch.zeros((), dtype=torch.float64, device=device)
-    loss = torch.zeros((), dtype=torch.float64, device=device)
+    score, loss, wrong = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(3))
     count, dtype = 0, dtype_of(model)
     with torch.no_grad():
         for batch in task.batches(split, batch_size, 0):
             batch = to_device(batch, device, dtype)
             outputs = model(batch.x, batch.lengths)
-            score += scores_of(task, outputs, batch).double().sum()
+            scores = scores_of(task, outputs, batch)
+            score += scores.double().sum()
+            wrong += beyond(task, scores)
             loss += loss_of(task, outputs, batch).double() * len(batch.y)
             count += len(batch.y)
             tick()
     model.train()
     if not count:
         raise TaskError(f"batches: wanted at least one example of {split}, got none")
-    return float(score) / count, float(loss) / count
+    total, total_loss, bad = torch.stack((score, loss, wrong)).tolist()  # the one read
+    if bad:
+        raise TaskError(
+            f"score: wanted fractions for accuracy, got {bad:.0f} of {count} in {split} that are not within 0 and 1 "
+            f"(mean {total / count:g})"
+        )
+    return total / count, total_loss / count
 
 
 def quantiles(values: list[float]) -> list[float | None]:

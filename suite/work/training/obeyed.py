@@ -8,6 +8,8 @@ from torch import Tensor
 
 from tasks.contract import Batch, Task, TaskError
 
+ROUNDING = 1e-6  # of a float32 mean
+
 
 def batch_of(value: Any) -> Batch:
     """The batch itself.
@@ -45,6 +47,16 @@ def scores_of(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
     if not isinstance(scores, Tensor) or tuple(scores.shape) != (count,):
         raise TaskError(f"score: wanted the metric of each example, ({count},), got {_words(scores)}")
     return scores
+
+
+def beyond(task: Task, scores: Tensor) -> Tensor:
+    """How many scores the metric cannot have, a scalar on their device: an accuracy is within 0 and 1, up to rounding.
+
+    NaN is none of them: a run without a finite score is diverged.
+    """
+    if task.spec.metric != "accuracy":
+        return scores.new_zeros(())
+    return ((scores < -ROUNDING) | (scores > 1 + ROUNDING)).sum()
 
 
 def _words(value: Any) -> str:
