@@ -7,34 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.contract import ModelError, Recurrence
+from models.contract import ModelError, Recurrence, check_pair
 
 CHANGED = "x: wanted it left as it is, got it changed in place (x.mul_(2) in place of x * 2, say)"
 
 
-def check_pair(recurrence: Recurrence, found: Any) -> None:
-    """What a recurrence returned is a pair: a tensor with two time steps would be taken apart as one.
-
-    Raises:
-        ModelError: what was wanted, and what came.
-    """
-    if isinstance(found, (tuple, list)) and len(found) == 2:
-        return
-    if isinstance(found, Tensor):
-        got = f"a tensor of shape {tuple(found.shape)}"
-    else:
-        got = f"a {type(found).__name__} of {len(found)}" if isinstance(found, (tuple, list)) else type(found).__name__
-    wanted = "a pair, h (T,B,H) and the final state (B,N*H)"
-    raise ModelError(f"{type(recurrence).__name__}.forward: wanted {wanted}; got {got}")
-
-
-def _check(recurrence: Recurrence, x: Tensor, found: Any, version: int) -> None:
+def _check(recurrence: Recurrence, x: Tensor, found: Any, version: int | None) -> None:
     """What a recurrence gave for x (T,B,I): read out by shape alone, a wrong one would be trained without a word.
 
     x may be the task's own data, not a copy: changed in place it would be other data from then on.
     """
     check_pair(recurrence, found)
-    if x._version != version:
+    if version is not None and x._version != version:
         raise ModelError(f"{type(recurrence).__name__}.forward: {CHANGED}")
     (h, final), (T, B), H = found, x.shape[:2], recurrence.hidden_size
     for name, wanted, shape, got in (
@@ -80,7 +64,8 @@ class SequenceModel(nn.Module):
         x = x.transpose(0, 1)  # the one transpose: tasks are batch-first, recurrences time-first
         if self.embedding is not None:
             x = self.embedding(x)
-        version = x._version  # torch counts every change of a tensor in place, its views' too
+        # torch counts every change of a tensor in place, its views' too; in inference mode alone it does not
+        version = None if x.is_inference() else x._version
         found = self.recurrence.run(x, profile=profile)
         if isinstance(self.recurrence, Recurrence):  # what only measures a loop gives no h
             _check(self.recurrence, x, found, version)

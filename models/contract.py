@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -97,7 +98,7 @@ class Recurrence(nn.Module, ABC):
         from models.scan import graph
 
         self.engine_for(x.device, x.dtype)
-        return graph.run_module(self, x, profile=profile)
+        return graph.run_module(self, x, profile=profile, check=partial(check_pair, self))
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """Optimiser groups of this recurrence's parameters; one group by default."""
@@ -106,6 +107,22 @@ class Recurrence(nn.Module, ABC):
     def diagnostics(self) -> dict[str, float]:
         """What the model measures of itself after an epoch."""
         return {}
+
+
+def check_pair(recurrence: Recurrence, found: Any) -> None:
+    """What a recurrence returned is a pair: a tensor with two time steps would be taken apart as one.
+
+    Raises:
+        ModelError: what was wanted, and what came.
+    """
+    if isinstance(found, (tuple, list)) and len(found) == 2:
+        return
+    if isinstance(found, Tensor):
+        got = f"a tensor of shape {tuple(found.shape)}"
+    else:
+        got = f"a {type(found).__name__} of {len(found)}" if isinstance(found, (tuple, list)) else type(found).__name__
+    wanted = "a pair, h (T,B,H) and the final state (B,N*H)"
+    raise ModelError(f"{type(recurrence).__name__}.forward: wanted {wanted}; got {got}")
 
 
 class CellRecurrence(Recurrence):

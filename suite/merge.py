@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from suite import cli
 from suite.errors import DONE, SOME_FAILED, UsageError
 
+FIGURES = {"same": "the same", "other": "other"}
+
 if TYPE_CHECKING:
     from suite.store import Store
 
@@ -49,7 +51,7 @@ def merge(source: Path, target: Path) -> Iterator[dict[str, Any]]:
 
     Yields:
         For each file: ``result`` (new, same, conflict or broken), ``source``, ``path``, ``reason``; of a conflict
-        ``figures``, whether they are the same as those of the record that was there.
+        ``figures``: the same as those of the record that was there, other, or unknown where that cannot be read.
 
     Raises:
         UsageError: ``source`` is no results folder.
@@ -81,7 +83,7 @@ def merge(source: Path, target: Path) -> Iterator[dict[str, Any]]:
 
 def _figures_of(conflict: Path, store: Store) -> str:
     """Whether a second record says the same as the first: all but times, machine and versions."""
-    from suite.record import load
+    from suite.record import RecordError, load
     from suite.runs import Run
 
     def plain(record: Mapping[str, Any]) -> Any:
@@ -89,8 +91,16 @@ def _figures_of(conflict: Path, store: Store) -> str:
         return record["status"], record["metrics"], record["profiles"], curve
 
     there = load(conflict)
-    here = load(store.path(Run.from_identity(there["run"])))
+    try:
+        here = load(store.path(Run.from_identity(there["run"])))
+    except RecordError:
+        return "unknown"
     return "same" if plain(there) == plain(here) else "other"
+
+
+def _quoted(text: str) -> str:
+    """A string of TOML, which takes JSON's but for one letter."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def findings(source: Path, target: Path) -> list[str]:
@@ -115,7 +125,7 @@ def findings(source: Path, target: Path) -> list[str]:
         new = [text for text in texts if text not in ours.get(task, [])]
         if not new or (task not in ours and place.exists()):  # one that cannot be read is left alone
             continue
-        lines = [f"  {json.dumps(text, ensure_ascii=False)},\n" for text in [*ours.get(task, []), *new]]
+        lines = [f"  {_quoted(text)},\n" for text in [*ours.get(task, []), *new]]
         write_atomic(place, f"findings = [\n{''.join(lines)}]\n".encode())
         changed.append(place.name)
     return changed
@@ -133,8 +143,8 @@ def run(args: argparse.Namespace) -> int:
             if args.json:
                 print(json.dumps(row))
             elif row["result"] == "conflict":
-                said = {"same": "with the same figures", "other": "with other figures"}[row["figures"]]
-                print(f"conflict: {row['source']} is a second record of its run, {said}: kept as {row['path']}")
+                said = "" if row["figures"] == "unknown" else f", with {FIGURES[row['figures']]} figures"
+                print(f"conflict: {row['source']} is a second record of its run{said}: kept as {row['path']}")
             elif row["result"] == "broken":
                 print(f"left out: {row['reason']}", file=sys.stderr)
         told = findings(source, args.results_dir)

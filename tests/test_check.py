@@ -76,6 +76,7 @@ PAIR = "wanted a pair, h (T,B,H) and the final state (B,N*H); got"
         ("NotNumbers", "finite", "h: wanted finite numbers, got NaN from step 2 on (400 of 480)"),
         ("NoNumberInIt", "finite", "h: wanted finite numbers, got NaN from step 0 on"),
         ("InPlace", "forward", "x: wanted it left as it is, got it changed in place"),
+        ("ClampsInPlace", "forward", "x: wanted it left as it is, got it changed in place"),
         ("DropsInPlace", "forward", "x: wanted it left as it is, got it changed in place"),
         ("OnlyH", "forward", f"OnlyH.forward: {PAIR} a tensor of shape (12, 5, 8)"),
         ("Three", "forward", f"Three.forward: {PAIR} a tuple of 3"),
@@ -207,7 +208,7 @@ def test_a_hyperparameter_named_as_a_trainers_key_is_refused_as_the_models_own_s
 def test_what_is_no_pair_is_told_of_a_recording_too(monkeypatch):
     monkeypatch.setattr(engines, "unavailable", lambda name, device_type: None)
     monkeypatch.setattr(graph, "call", lambda key, body, tensors, **more: tuple(body(*tensors, profile=None)))
-    with pytest.raises(ModelError, match=re.escape(f"OnlyH.forward: {PAIR} a tuple of 1")):
+    with pytest.raises(ModelError, match=re.escape(f"OnlyH.forward: {PAIR} a tensor of shape (2, 5, 8)")):
         SequenceModel(OnlyH(3, 8, engine="graph"), 2)(torch.zeros(5, 2, 3))
 
 

@@ -15,7 +15,7 @@ from models.contract import Recurrence
 from models.cornn import CoRNNCell
 from models.fastrnn import FastRNNCell
 from models.lstm import LSTMCell
-from models.scan import engines, graph, reference
+from models.scan import engines, graph, recording, reference
 from models.scan.engines import EngineError
 from models.tanh import TanhCell
 
@@ -23,13 +23,17 @@ CPU = torch.device("cpu")
 CELLS = [TanhCell(), CoRNNCell(0.2, 0.7, 1.3), LSTMCell(), FastRNNCell(), GatedAntisymmetricCell(0.3)]
 
 
-class Again(graph.Recording):
+class Again(recording.Recording):
     """What a CUDA graph does, by doing the work again: into the tensors that it made first."""
 
-    made = 0
+    made = rehearsed = 0
 
     def warm_up(self):
         type(self).made += 1
+
+    def rehearse(self, work):
+        type(self).rehearsed += 1
+        work()
 
     def record(self, work):
         first = work()
@@ -48,7 +52,7 @@ class Again(graph.Recording):
 @pytest.fixture(autouse=True)
 def fresh():
     graph.clear()
-    Again.made = 0
+    Again.made = Again.rehearsed = 0
     yield
     graph.clear()
 
@@ -123,25 +127,6 @@ def test_only_what_is_wanted():
     equal(gradients(outputs[:1], tensors), gradients(wanted[:1], tensors))  # no gradient comes in for `final`
 
 
-def test_a_backward_without_some_output_is_recorded_once_it_was_asked_for():
-    """The first such backward replays that of all outputs; from the next forward on it has one of its own."""
-    cell = CoRNNCell(0.2, 0.7, 1.3)
-    (h, final), asked = (True, True), []
-
-    class Counted(Again):
-        def run_backward(self, given):
-            asked.append(given)
-            return super().run_backward(given)
-
-    for seed, kept in ((0, slice(1, 2)), (1, slice(1, 2)), (2, slice(0, 2)), (3, slice(0, 1)), (4, slice(0, 1))):
-        tensors = arguments(cell, seed)
-        outputs, wanted = replayed(cell, tensors, recording=Counted), reference.run(cell, *tensors)
-        equal(gradients(outputs[kept], tensors), gradients(wanted[kept], tensors))
-    both, last, first = (h, final), (False, final), (h, False)
-    assert asked == [both, both, last, last, both, both, first, first]
-    assert Counted.made == 1
-
-
 def test_without_gradients_nothing_is_tracked():
     cell = TanhCell()
     tensors = arguments(cell)
@@ -167,7 +152,7 @@ def test_recordings_belong_to_shapes_and_the_oldest_goes():
 class OfStreams(Again):
     """With the stream of its own that a recording on a GPU has; nothing holds on to it, and nothing is replayed."""
 
-    warm_up = graph.Recording.warm_up
+    warm_up = recording.Recording.warm_up
 
     def record(self, work):
         return work(), lambda: None
@@ -183,7 +168,7 @@ def test_live_recordings_have_streams_of_their_own_and_few_are_made(monkeypatch)
     for name, value in (("Stream", Stream), ("synchronize", lambda: None), ("graph_pool_handle", lambda: None),
                         ("stream", lambda _: contextlib.nullcontext())):  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, value)
-    monkeypatch.setattr(graph, "_streams", defaultdict(list))
+    monkeypatch.setattr(recording, "_streams", defaultdict(list))
     first = arguments(TanhCell(), B=1)
     for B in range(2, 3 * graph.KEPT):
         replayed(TanhCell(), first, recording=OfStreams)  # used again and again, so that it stays

@@ -68,8 +68,17 @@ def test_merge_says_whether_the_figures_of_a_conflict_are_the_same(what, tmp_pat
         assert words in capsys.readouterr().out
 
 
+def test_merge_goes_on_where_a_record_of_its_own_cannot_be_read(tmp_path, record, capsys):
+    (path,) = results(tmp_path / "b", record).paths()
+    path.write_text("{")
+    results(tmp_path / "a", record)
+    assert merge.main([str(tmp_path / "a"), "--results-dir", str(tmp_path / "b")]) == 0
+    seen = capsys.readouterr()
+    assert "is a second record of its run: kept as" in seen.out and "1 conflict" in seen.err
+
+
 def test_merge_takes_findings_over_once(tmp_path, record, capsys):
-    for folder, texts in (("a", '["One \\"é\\".", "Two."]'), ("b", '["Two.", "Three."]')):
+    for folder, texts in (("a", '["One \\"é\\" \\u007f.", "Two."]'), ("b", '["Two.", "Three."]')):
         results(tmp_path / folder, record)
         (tmp_path / folder / "findings").mkdir()
         (tmp_path / folder / "findings" / "psmnist.toml").write_text(f"findings = {texts}\n")
@@ -79,7 +88,7 @@ def test_merge_takes_findings_over_once(tmp_path, record, capsys):
         assert merge.main([str(tmp_path / "a"), "--results-dir", str(tmp_path / target)]) == 0
         assert "taken over" not in capsys.readouterr().err
     read = {name: inputs.findings(tmp_path / name / "findings", pytest.fail)["psmnist"] for name in ("b", "new")}
-    assert read == {"b": ["Two.", "Three.", 'One "é".'], "new": ['One "é".', "Two."]}
+    assert read == {"b": ["Two.", "Three.", 'One "é" \x7f.'], "new": ['One "é" \x7f.', "Two."]}
     (tmp_path / "new" / "findings" / "psmnist.toml").write_text("not toml")
     assert merge.main([str(tmp_path / "a"), "--results-dir", str(tmp_path / "new")]) == 0
     assert "wanted" in (said := capsys.readouterr().err) or "Expected" in said

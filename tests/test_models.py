@@ -173,3 +173,15 @@ def test_unknown_names_answer_with_the_near_ones():
         resolve("model", "no.such:Thing")
     with pytest.raises(UsageError, match="wanted a subclass of"):
         resolve("model", "collections:OrderedDict")
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_a_trained_model_runs_in_inference_mode(embedded):
+    """There torch counts no changes in place; what an embedding gives is of that kind always."""
+    rows = torch.randn(7, 3) if embedded else None
+    model = SequenceModel(build("tanh", input_size=3, hidden_size=4), 2, embedding=rows).eval()
+    x = torch.randint(7, (2, 5)) if embedded else torch.randn(2, 5, 3)
+    with torch.no_grad():
+        wanted = model(x)
+    with torch.inference_mode():
+        assert torch.equal(model(x.clone()), wanted)

@@ -8,8 +8,7 @@ memory of one forward and backward: sequences of ever new lengths are not for it
 
 from __future__ import annotations
 
-import weakref
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -21,13 +20,11 @@ from torch.autograd.function import once_differentiable
 from models.scan import reference
 from models.scan.cell import Cell
 from models.scan.engines import EngineError
+from models.scan.recording import Body, Recording
 
 KEPT = 8  # recordings; training, evaluation and their last, smaller batches take four
-WARM_UP = 2  # plain passes before a recording: libraries set themselves up at first use, which cannot be recorded
 
-Body = Callable[..., tuple[Tensor, ...]]
 Made = TypeVar("Made")
-Given = tuple[bool, ...]  # whether each output has a gradient
 
 
 def unavailable(device_type: str) -> str | None:
@@ -42,123 +39,6 @@ def why_not(cell: Any, *, device: torch.device, dtype: torch.dtype, hidden_size:
     if type(cell).__eq__ is object.__eq__ or type(cell).__hash__ is None:
         return f"{type(cell).__name__} is told apart by identity: a frozen dataclass lets a recording be found again"
     return None
-
-
-class Recording:
-    """Forward and backward of a function of tensors, recorded for one set of shapes.
-
-    Args:
-        body: ``body(*tensors, profile=...)``, a tuple of tensors.
-        tensors: examples of its arguments, None where there is none.
-        profile: an example of the buffer that its backward fills, or None.
-    """
-
-    def __init__(self, body: Body, tensors: Sequence[Tensor | None], profile: Tensor | None) -> None:
-        self.body, self.generation = body, 0
-        self.inputs = [None if t is None else _own(t) for t in tensors]
-        self.wanted = [t for t in self.inputs if t is not None and t.requires_grad]
-        self.profile = None if profile is None else torch.zeros_like(profile)
-        self.live: tuple[Tensor, ...] = ()
-        self.cotangents: list[Tensor] = []
-        self.device = next(t for t in self.inputs if t is not None).device
-        before = self.random_state()
-        self.make()
-        self.set_random_state(before)  # what recording draws belongs to no step
-
-    def make(self) -> None:
-        """Warm up and record."""
-        self.warm_up()
-        self.outputs, self.replay_forward = self.record(self.run_forward)
-        self.backwards: dict[Given, tuple[tuple[Tensor | None, ...], Callable[[], None]]] = {}
-        self.asked: Given = (True,) * len(self.outputs)
-        if self.wanted:
-            self.cotangents = [torch.zeros_like(o) for o in self.outputs]
-            self.catch_up()
-
-    def behind(self) -> bool:
-        """Whether the last backward had gradients of other outputs than any that is recorded."""
-        return bool(self.wanted) and self.asked not in self.backwards
-
-    def catch_up(self) -> None:
-        """Record the backward that was asked for last: where an output has no gradient it does less."""
-        before = self.random_state()
-        self.backwards[self.asked] = self.record(partial(self.run_backward, self.asked))
-        self.set_random_state(before)
-
-    def run_forward(self) -> tuple[Tensor, ...]:
-        """The function on the static inputs."""
-        with torch.set_grad_enabled(bool(self.wanted)):
-            self.live = tuple(self.body(*self.inputs, profile=self.profile))
-        return self.live
-
-    def run_backward(self, given: Given) -> tuple[Tensor | None, ...]:
-        """Gradients of the static inputs. What the forward saved stays, so that a backward may come twice."""
-        outputs = [o for o, here in zip(self.live, given, strict=True) if here]
-        cotangents = [c for c, here in zip(self.cotangents, given, strict=True) if here]
-        return torch.autograd.grad(outputs, self.wanted, cotangents, retain_graph=True, allow_unused=True)
-
-    def warm_up(self) -> None:
-        """Passes on the stream that records, as a recording asks for."""
-        torch.cuda.synchronize()
-        free = _streams[self.device]  # torch's own stream for recordings is of the first device ever recorded on
-        self.stream = free.pop() if free else torch.cuda.Stream()
-        weakref.finalize(self, free.append, self.stream)
-        with torch.cuda.stream(self.stream):
-            for _ in range(WARM_UP):
-                self.cotangents = [torch.zeros_like(o) for o in self.run_forward()]
-                if self.wanted:
-                    self.run_backward((True,) * len(self.live))
-        torch.cuda.synchronize()
-        self.live = ()
-        self.pool = torch.cuda.graph_pool_handle()
-
-    def record(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
-        """The tensors that the work makes, and a function that makes them again in place."""
-        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        try:
-            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
-                made = work()
-        except BaseException:
-            torch.cuda.set_stream(current)  # a recording that cannot be ended leaves its own stream behind
-            raise
-        return made, graph.replay
-
-    def random_state(self) -> Tensor:
-        """Of the generator that a replay draws from."""
-        return torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else torch.get_rng_state()
-
-    def set_random_state(self, state: Tensor) -> None:
-        """Put the generator back to ``state``."""
-        torch.cuda.set_rng_state(state, self.device) if self.device.type == "cuda" else torch.set_rng_state(state)
-
-    def forward(self, tensors: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
-        """The outputs for these arguments: static tensors, good until the next call."""
-        with torch.no_grad():
-            for own, given in zip(self.inputs, tensors, strict=True):
-                if own is not None and given is not None:
-                    own.copy_(given)
-        self.generation += 1
-        self.replay_forward()
-        return self.outputs
-
-    def backward(self, cotangents: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
-        """Gradients of the arguments of the last ``forward``, copies, None where not wanted.
-
-        It may come in a thread of autograd, where nothing can be recorded: until ``catch_up`` it replays the backward
-        of all outputs.
-        """
-        self.asked = tuple(c is not None for c in cotangents)
-        recorded, replay = self.backwards.get(self.asked) or self.backwards[(True,) * len(self.outputs)]
-        for own, given in zip(self.cotangents, cotangents, strict=True):
-            own.zero_() if given is None else own.copy_(given)
-        replay()
-        found = iter(recorded)
-        grads = [next(found) if t is not None and t.requires_grad else None for t in self.inputs]
-        return tuple(None if g is None else g.clone() for g in grads)
-
-
-def _own(tensor: Tensor) -> Tensor:
-    return tensor.detach().clone(memory_format=torch.contiguous_format).requires_grad_(tensor.requires_grad)
 
 
 class _Replay(torch.autograd.Function):
@@ -195,9 +75,6 @@ class _Replay(torch.autograd.Function):
 _recordings: OrderedDict[Hashable, Recording] = OrderedDict()
 # Whose recording failed: before torch 2.13 the allocator may count it as under way from then on (pytorch #180395).
 broken = ""
-# Streams that no live recording uses, by device. torch hands 32 out in turn, and forgetting a recording frees the
-# workspace of its stream's products, which another recording on that stream would still write to (pytorch #193402).
-_streams: defaultdict[torch.device, list[torch.cuda.Stream]] = defaultdict(list)
 
 
 def clear() -> None:
@@ -289,19 +166,23 @@ def run(
     return h, final
 
 
-def run_module(module: nn.Module, x: Tensor, *, profile: Tensor | None = None) -> tuple[Tensor, ...]:
+def run_module(
+    module: nn.Module, x: Tensor, *, profile: Tensor | None = None, check: Callable[[Any], object] = lambda found: None
+) -> tuple[Tensor, ...]:
     """``module(x, profile=profile)`` by a recording, for a recurrence that defines no cell.
 
     Args:
         module: returns a tuple of tensors; its buffers are read where they are, and must stay there.
         x: (T,B,I).
         profile: buffer that the backward fills, or None.
+        check: raises where what the module returned is wrong.
     """
     names, values = zip(*module.named_parameters(), strict=True) if list(module.parameters()) else ((), ())
 
     def forward(given: Tensor, *parameters: Tensor, profile: Tensor | None) -> tuple[Tensor, ...]:
         named = dict(zip(names, parameters, strict=True))
         found = torch.func.functional_call(module, named, (given,), {"profile": profile})
-        return tuple(found) if isinstance(found, (tuple, list)) else (found,)  # a tensor's rows are not many outputs
+        check(found)
+        return tuple(found)
 
     return call(("module", module, module.training), forward, (x, *values), profile=profile, buffers=module.buffers())

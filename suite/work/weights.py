@@ -26,7 +26,7 @@ from suite.record import dumps
 from suite.runs import Run
 from suite.work.building import build_task, model_for
 from suite.work.training.measure import evaluate, evaluation_batch
-from tasks.contract import Spec, Split, Task
+from tasks.contract import Spec, Split, Task, TaskError
 
 VERSION = 1
 _SPEC = {"input_size": int, "output_size": int, "length": int, "metric": str, "higher_is_better": bool}
@@ -122,6 +122,8 @@ def load_trained(path: Path | str, *, engine: str = "auto") -> Trained:
     try:
         run, spec, state = Run.from_identity(found["run"]), Spec(**found["spec"]), dict(found["model"])
         epoch, digest = int(found["epoch"]), str(found["record"])
+    except TaskError as error:
+        raise UsageError(f"{path}: {error}") from error
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{path}: wanted a file of weights, got a damaged or other file") from error
     _check_record(path, digest)

@@ -179,6 +179,10 @@ def test_a_file_that_is_no_weights_is_one_line(kept, tmp_path):
         torch.save(other, bad)
         with pytest.raises(UsageError, match="damaged or other file"):
             load_trained(bad)
+    wrong = {**found, "spec": {**found["spec"], "higher_is_better": not found["spec"]["higher_is_better"]}}
+    torch.save(wrong, bad)
+    with pytest.raises(UsageError, match=r"bad.pt: spec.higher_is_better: wanted"):
+        load_trained(bad)
     torch.save({"version": 2}, bad)
     with pytest.raises(UsageError, match="wanted a file of weights of version 1, got version 2"):
         load_trained(bad)

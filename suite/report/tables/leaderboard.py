@@ -147,7 +147,7 @@ def columns(metric: str) -> list[Column]:
             "seeds_text",
             more=("fell", "diverged", "failed"),
             wrap=True,
-            note="Finished runs, those that fell again after their best epoch; beside them diverged, failed ones.",
+            note="Finished runs, those that fell (see the overview); beside them diverged, failed ones.",
         ),
         Column("best", "best run", "best_text", note="The best single run: never the headline."),
         Column("recipe", "recipe", left=True, wrap=True, note="Where the learning rate comes from: see Methods."),

@@ -90,7 +90,8 @@ def table(sections: Sequence[Section], *, rest: str) -> Table:
         "Test accuracy in % (adding problem: mean squared error): mean ± standard deviation over seeds, in brackets"
         " the number of finished seeds, at the epoch with the best validation score. Lost: diverged or failed, not"
         " in that mean (where models are ranked, a diverged run counts as a constant guess or the worst score)."
-        " Fell: by the last epoch a seed lost over half of what its best epoch was better than chance (validation)."
+        " Fell: by the last epoch a seed lost over half of what its best epoch was better than chance (validation; only"
+        " where that was a fifth of the way to a perfect score or more)."
         " –: no run with the model's own recipe. Solved: test error below 0.05. Recipes of which more than size and"
         f" epochs was set by hand, and rows of which every model has longer runs here, are {rest}."
     )

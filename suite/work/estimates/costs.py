@@ -84,7 +84,7 @@ class Estimate:
 def modelled_seconds(run: Run, task: Task, *, epochs: int, engine: str = "auto") -> float:
     """Seconds that the rough model gives a run of so many epochs; an evaluation step is a third of a training step."""
     machine, model = MACHINES[run.device_kind], sizes.bare_model(run, task)
-    slower = SLOWER.get(sizes.likely_engine(model, engine), 1.0) if run.device_kind == "cpu" else 1.0
+    slower = SLOWER.get(sizes.likely_engine(model, engine, "cpu"), 1.0) if run.device_kind == "cpu" else 1.0
     blocks = sizes.stored_blocks(model) or UNKNOWN_BLOCKS
     example = task.spec.length * (
         6 * sizes.products(model) / machine.flops + blocks * run.recipe["hidden_size"] * machine.element_seconds
@@ -155,7 +155,7 @@ class Estimator:
 
     def _seconds(self, run: Run, task: Task) -> tuple[float, str]:
         modelled = modelled_seconds(run, task, epochs=run.budget.epochs, engine=self.engine)
-        engine = sizes.likely_engine(sizes.bare_model(run, task), self.engine)
+        engine = sizes.likely_engine(sizes.bare_model(run, task), self.engine, run.device_kind)
         groups: dict[str, list[tuple[bool, float]]] = {"group": [], "pair": []}
         for record in self._of_pair(run):
             other = Run.from_identity(record["run"])

@@ -69,13 +69,15 @@ def bare_model(run: Run, task: Task) -> SequenceModel:
         raise UsageError(f"model {run.model!r} cannot be built: {type(error).__name__}: {error}") from error
 
 
-def likely_engine(model: SequenceModel, engine: str) -> str:
-    """The engine that a CPU would take, if it has a compiler; nothing is built to find out."""
+def likely_engine(model: SequenceModel, engine: str, device_kind: str) -> str:
+    """The engine that would be taken, by a CPU with a compiler or a GPU of today; nothing is built to find out."""
     cell = _cell(model)
     if engine != "auto":
         return engine
     if cell is None or not hasattr(cell, "forward_"):
         return "reference"
+    if device_kind == "cuda":
+        return "triton"
     return "native" if hasattr(cell, "functor") else "fused"
 
 

@@ -52,11 +52,11 @@ def scores_of(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
 def beyond(task: Task, scores: Tensor) -> Tensor:
     """How many scores the metric cannot have, a scalar on their device: an accuracy is within 0 and 1, up to rounding.
 
-    NaN is none of them: a run without a finite score is diverged.
+    NaN and infinity are none of them: a run without a finite score is diverged.
     """
     if task.spec.metric != "accuracy":
         return scores.new_zeros(())
-    return ((scores < -ROUNDING) | (scores > 1 + ROUNDING)).sum()
+    return (((scores < -ROUNDING) | (scores > 1 + ROUNDING)) & scores.isfinite()).sum()
 
 
 def _words(value: Any) -> str:
