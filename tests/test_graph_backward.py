@@ -1,4 +1,4 @@
-"""The `graph` engine's backward where some output has no gradient; with the stand-in for recordings of test_graph.py."""
+"""The `graph` engine's backward where an output has no gradient; with the stand-in for recordings of test_graph.py."""
 
 from __future__ import annotations
 
