@@ -64,3 +64,11 @@ def test_without_memory_for_another_backward_that_of_all_outputs_serves():
         outputs, wanted = replayed(cell, tensors, recording=Full), reference.run(cell, *tensors)
         equal(gradients(outputs[1:], tensors), gradients(wanted[1:], tensors))
     assert (Full.made, Full.rehearsed) == (1, 1)
+
+
+def test_only_what_is_wanted():
+    cell = CoRNNCell(0.2, 0.7, 1.3)
+    tensors = [t if t is None else t.detach() for t in arguments(cell)]
+    tensors[3].requires_grad_()
+    outputs, wanted = replayed(cell, tensors), reference.run(cell, *tensors)
+    equal(gradients(outputs[:1], tensors), gradients(wanted[:1], tensors))  # no gradient comes in for `final`

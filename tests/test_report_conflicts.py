@@ -8,8 +8,8 @@ from suite.report.render import Choice, render
 from suite.store import Store
 from tests import report_records as make
 
-ONE = "1 second record of a run, which differs from the first, is kept under conflicts/ of the results folder"
-TWO = "2 second records of runs, which differ from the first, are kept under conflicts/ of the results folder"
+ONE = "1 second record of a run is kept under conflicts/ of the results folder"
+TWO = "2 second records of runs are kept under conflicts/ of the results folder"
 
 
 def trained_twice(results, *models):

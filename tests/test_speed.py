@@ -8,9 +8,8 @@ import math
 import pytest
 import torch
 
-from models.scan.engines import EngineError
 from suite import speed
-from suite.benchmark import contenders, judge, overhead, session, table
+from suite.benchmark import overhead, session, table
 from suite.benchmark.contenders import Contender
 from suite.benchmark.shapes import SHAPES, Shape, batch
 from suite.benchmark.timing import Timing
@@ -18,6 +17,7 @@ from suite.report.evidence import inputs
 from suite.work.training import train
 
 CPU = torch.device("cpu")
+SMALL = ["--shapes", "har2", "--models", "tanh", "--engines", "loop,fused", "--threads", "1", "--seconds", "0.2"]
 
 
 def test_shapes_are_those_of_the_tasks():
@@ -36,115 +36,6 @@ def test_a_ratio_of_several_seeds_is_over_as_many_steps_of_the_loop():
     row = session.row(SHAPES["psmnist"], "cornn", Contender("triton", "tf32", 16), 1, step, loop, None)
     assert (row["engine"], row["precision"], row["seeds"]) == ("triton-tf32-x16", "tf32", 16)
     assert row["ratio_to_loop"] == 32.0
-
-
-def failing(monkeypatch, error, *, shape="har2", engine="fused", after=0):
-    """From now on the check of this engine at this shape raises, after as many that pass."""
-    check, seen = judge.Judge.check, []
-
-    def checked(self, name, step):
-        if (step.shape.name, name) == (shape, engine):
-            seen.append(name)
-            if len(seen) > after:
-                raise error
-        check(self, name, step)
-
-    monkeypatch.setattr(judge.Judge, "check", checked)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        judge.Unequal("fused gives loss 2, loop 1: they do not compute the same"),
-        torch.OutOfMemoryError("CUDA out of memory\nmore lines"),
-        RuntimeError("Triton Error [CUDA]: out of memory"),
-    ],
-    ids=["unequal", "torch", "triton"],
-)
-def test_what_cannot_be_timed_is_told_and_the_rest_goes_on(error, tmp_path, monkeypatch, capsys):
-    failing(monkeypatch, error)
-    two = [word.replace("har2", "har2,adding") for word in SMALL]
-    assert speed.main([*two, "--results-dir", str(tmp_path), "--json", "--save-baseline"]) == 1
-    seen = capsys.readouterr()
-    assert f"not timed: har2 tanh fused: {str(error).splitlines()[0]}\n" in seen.err
-    rows = [json.loads(line) for line in seen.out.splitlines()]
-    assert [(r["shape"], r["engine"]) for r in rows] == [("har2", "loop"), ("adding", "loop"), ("adding", "fused")]
-    assert "no baseline is stored" in seen.err and not (tmp_path / "speed" / "baselines").exists()
-
-
-def test_after_a_recording_that_failed_nothing_more_is_timed(tmp_path, monkeypatch, capsys):
-    """Before torch 2.13 the GPU's generator then believes that the recording goes on, and random numbers raise."""
-    from models.scan import graph
-
-    def recording(self, name, step):
-        if name == "fused":
-            graph.broken = "TanhCell"
-            raise EngineError("engine graph: this model cannot be recorded as a CUDA graph: it looks at a value")
-
-    monkeypatch.setattr(graph, "broken", "")
-    monkeypatch.setattr(judge.Judge, "check", recording)
-    two = [word.replace("har2", "har2,adding") for word in SMALL]
-    assert speed.main([*two, "--results-dir", str(tmp_path), "--json"]) == 1
-    seen = capsys.readouterr()
-    assert not seen.out and "adding" not in seen.err
-    assert "left out: har2 tanh fused: this model cannot be recorded" in seen.err
-    assert "stopped: TanhCell could not be recorded as a CUDA graph; go on without engine graph\n" in seen.err
-
-
-def test_other_errors_are_not_hidden(tmp_path, monkeypatch):
-    failing(monkeypatch, RuntimeError("index 3 is out of bounds"))
-    with pytest.raises(RuntimeError, match="out of bounds"):
-        speed.main([*SMALL, "--results-dir", str(tmp_path)])
-
-
-def test_memory_that_several_seeds_do_not_find_is_told(tmp_path, monkeypatch, capsys):
-    def full(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(contenders.SideBySideStep, "forward_only", full)
-    assert speed.main([*SMALL, "--results-dir", str(tmp_path), "--seeds", "1,2"]) == 1
-    assert "not timed: har2 tanh fused-x2: CUDA out of memory\n" in capsys.readouterr().err
-
-
-def test_what_fell_and_is_not_measured_again_stays_fallen(tmp_path, monkeypatch, capsys):
-    folder = ["--results-dir", str(tmp_path)]
-    assert speed.main([*SMALL, *folder, "--save-baseline"]) == 0
-    (baseline,) = (tmp_path / "speed" / "baselines").glob("*.json")
-    content = json.loads(baseline.read_text())
-    content["rows"][1]["ratio_to_loop"] *= 1000
-    baseline.write_text(json.dumps(content))
-    failing(monkeypatch, judge.Unequal("they do not compute the same"), after=1)
-    assert speed.main([*SMALL, *folder, "--gate"]) == 3
-    assert "regression: har2 tanh fused" in capsys.readouterr().err
-
-
-def test_what_fell_and_has_no_ratio_the_second_time_stays_fallen(tmp_path, monkeypatch, capsys):
-    from suite.benchmark import session
-
-    folder = ["--results-dir", str(tmp_path)]
-    assert speed.main([*SMALL, *folder, "--save-baseline"]) == 0
-    (baseline,) = (tmp_path / "speed" / "baselines").glob("*.json")
-    content = json.loads(baseline.read_text())
-    content["rows"][1]["ratio_to_loop"] *= 1000
-    baseline.write_text(json.dumps(content))
-    measure, calls = session.measure, []
-
-    def second_without_the_loop(*args):
-        calls.append(1)
-        return [row | ({"ratio_to_loop": None} if len(calls) > 1 else {}) for row in measure(*args)]
-
-    monkeypatch.setattr(session, "measure", second_without_the_loop)
-    assert speed.main([*SMALL, *folder, "--gate"]) == 3
-    assert "regression: har2 tanh fused" in capsys.readouterr().err and len(calls) == 2
-
-
-def test_a_gate_with_nothing_to_compare_because_of_that_is_no_misuse(tmp_path, monkeypatch, capsys):
-    folder = ["--results-dir", str(tmp_path)]
-    assert speed.main([*SMALL, *folder, "--save-baseline"]) == 0
-    failing(monkeypatch, judge.Unequal("they do not compute the same"), shape="adding")
-    other = [word.replace("har2", "adding") for word in SMALL]
-    assert speed.main([*other, *folder, "--gate"]) == 1
-    assert "has no ratio for what was measured" not in capsys.readouterr().err
 
 
 def test_the_most_exact_precision_comes_first():
@@ -188,9 +79,6 @@ def test_only_ratios_at_one_thread_are_gated():
     two = [{**row, "threads": 2} for row in rows(fused=0.1)]
     assert table.regressions(two, [{**row, "threads": 2} for row in before], tolerance=0.2) == []
     assert table.compared(rows(fused=1.0, other=1.0), before) == 1
-
-
-SMALL = ["--shapes", "har2", "--models", "tanh", "--engines", "loop,fused", "--threads", "1", "--seconds", "0.2"]
 
 
 def test_a_run_stores_what_the_report_reads_and_the_gate_compares_with_it(tmp_path, capsys):

@@ -37,9 +37,8 @@ def conflicts(results_dir: Path, chosen: Callable[[Run], bool]) -> str:
             count += 1
     if not count:
         return ""
-    words = "1 second record of a run, which differs" if count == 1 else f"{count} second records of runs, which differ"
-    verb = "is" if count == 1 else "are"
-    return f"{words} from the first, {verb} kept under conflicts/ of the results folder and not counted here."
+    words = "1 second record of a run is" if count == 1 else f"{count} second records of runs are"
+    return f"{words} kept under conflicts/ of the results folder and not counted here."
 
 
 class InputError(ValueError):

@@ -39,10 +39,14 @@ def interval_text(low: float | None, high: float | None, metric: str) -> str:
     return f"[{wording.metric(low, metric)}, {wording.metric(high, metric)}]"
 
 
+def fallen(group: Group) -> int:
+    """Finished seeds that fell again after their best epoch."""
+    return sum(entry.fell for entry in group.done)
+
+
 def _seeds_text(group: Group) -> str:
     parts = [str(len(group.done))]
-    fell = sum(entry.fell for entry in group.done)
-    parts += [f"{fell} fell"] if fell else []
+    parts += [f"{fallen(group)} fell"] if fallen(group) else []
     parts += [f"{len(group.diverged)} diverged"] if group.diverged else []
     parts += [f"{len(group.failed)} failed"] if group.failed else []
     return ", ".join(parts) + ("" if group.complete else f" {INCOMPLETE}")
@@ -79,7 +83,7 @@ def row(group: Group, section: Section) -> dict[str, Any]:
         "protocol_epochs": content.task(run.task)["epochs"],
         "seeds": wording.seeds(sorted(group.seeds)),
         "finished": len(group.done),
-        "fell": sum(entry.fell for entry in group.done),
+        "fell": fallen(group),
         "diverged": len(group.diverged),
         "failed": len(group.failed),
         "complete": group.complete,

@@ -9,6 +9,7 @@ from typing import Any
 from suite.report import content, wording
 from suite.report.evidence.groups import OWN_BUDGET, Group, Section
 from suite.report.evidence.sections import representatives
+from suite.report.tables.leaderboard import fallen
 from suite.report.tables.table import Column, Table
 
 COUNTS = ("solved", "fell", "lost")  # seeds
@@ -115,7 +116,7 @@ def _cell(model: str, group: Group | None) -> dict[str, Any]:
     if group is not None:
         values |= {"mean": group.spread.mean, "sd": group.spread.sd, "finished": len(group.done)}
         lost = len(group.diverged) + len(group.failed)
-        values |= {"solved": _solved(group), "fell": _fell(group), "lost": lost, "text": written(group)}
+        values |= {"solved": _solved(group), "fell": fallen(group), "lost": lost, "text": written(group)}
     return {f"{model}_{key}": value for key, value in values.items()}
 
 
@@ -127,16 +128,13 @@ def _solved(group: Group) -> int | None:
     return sum((entry.score or 0.0) <= goal for entry in group.done)
 
 
-def _fell(group: Group) -> int:
-    return sum(entry.fell for entry in group.done)
-
-
 def written(group: Group) -> str:
     """Mean and standard deviation, with the number of seeds, of solved ones, of those that fell, and of lost ones."""
     spread, lost, solved = group.spread, len(group.diverged) + len(group.failed), _solved(group)
     count = str(len(group.done))
     if solved is not None and len(group.done) > 1:  # here a mean hides that seeds differ
         count += f"; {solved} solved"
-    count += f"; {_fell(group)} fell" if _fell(group) else ""
+    fell = fallen(group)
+    count += f"; {fell} fell" if fell else ""
     count += f"; {lost} lost" if lost else ""
     return f"{wording.spread(spread.mean, spread.sd, group.metric)} ({count})"
