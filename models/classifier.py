@@ -1,4 +1,4 @@
-"""The model of a run: (embedding) -> recurrence -> state at the read-out step -> linear."""
+"""The model of a run: (embedding) -> recurrence -> state at the read-out step, or at every step -> linear."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ def _check(recurrence: Recurrence, x: Tensor, found: Any, version: int | None) -
 
 
 class SequenceModel(nn.Module):
-    """Reads out the last h, or the h of each example's last valid step.
+    """Reads out the last h, the h of each example's last valid step, or all of them.
 
     Args:
         recurrence: any architecture.
         output_size: O.
         embedding: initial embedding matrix (vocabulary, I), trained; None for real-valued inputs.
         padding_index: a row of the embedding that is never trained, or None.
+        every_step: read out every h.
     """
 
     def __init__(
         self, recurrence: Recurrence, output_size: int,
-        *, embedding: Tensor | None = None, padding_index: int | None = None,
+        *, embedding: Tensor | None = None, padding_index: int | None = None, every_step: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.recurrence = recurrence
@@ -52,13 +53,15 @@ class SequenceModel(nn.Module):
             else nn.Embedding.from_pretrained(embedding.clone(), freeze=False, padding_idx=padding_index)
         )
         self.readout = nn.Linear(recurrence.hidden_size, output_size)
+        self.every_step = every_step
 
     def forward(self, x: Tensor, lengths: Tensor | None = None, *, profile: Tensor | None = None) -> Tensor:
-        """Outputs (B,O).
+        """Outputs (B,O), or (B,T,O) where every step is read out.
 
         Args:
             x: (B,T,I), or int64 tokens (B,T) where there is an embedding.
-            lengths: int64 (B,), the valid steps of each example, or None for the last step of all.
+            lengths: int64 (B,), the valid steps of each example, or None for the last step of all; not read where every
+                step is read out.
             profile: (N,T) buffer for the gradient norms, or None.
         """
         x = x.transpose(0, 1)  # the one transpose: tasks are batch-first, recurrences time-first
@@ -70,6 +73,8 @@ class SequenceModel(nn.Module):
         if isinstance(self.recurrence, Recurrence):  # what only measures a loop gives no h
             _check(self.recurrence, x, found, version)
         h, final = found
+        if self.every_step:
+            return self.readout(h).transpose(0, 1)
         if lengths is None:
             # `final`, not h[-1], whose backward would build a dense (T,B,H)
             last = final[..., : self.recurrence.hidden_size]

@@ -39,6 +39,7 @@ class Spec:
         embedding_size: columns of the embedding matrix, or None.
         chance: the metric of a constant guess, or None.
         padding_index: the token whose embedding stays as it is and gets no gradient, or None.
+        every_step: whether every step is read out, outputs (B,T,O), in place of one step, outputs (B,O).
     """
 
     input_size: int
@@ -50,6 +51,7 @@ class Spec:
     embedding_size: int | None = None
     chance: float | None = None
     padding_index: int | None = None
+    every_step: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what the suite could not show or build: TaskError."""
@@ -62,6 +64,8 @@ class Spec:
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < 1:  # numpy's too
                 raise TaskError(f"spec.{name}: wanted a whole number from 1 on, got {value!r}")
+        if not isinstance(self.every_step, bool):
+            raise TaskError(f"spec.every_step: wanted True or False, got {self.every_step!r}")
 
 
 class Batch(NamedTuple):
@@ -70,7 +74,8 @@ class Batch(NamedTuple):
     Attributes:
         x: float32 (B,T,I), or int64 tokens (B,T) when the spec has a vocabulary.
         y: what the task's loss and score read, B first: int64 (B,) classes, float32 (B,O), or a shape of its own.
-        lengths: int64 (B,), read out the last valid step; None: the last step.
+        lengths: int64 (B,), read out the last valid step; None: the last step. Where every step is read out nothing is
+            left out by them: the task's loss and score know which steps count.
     """
 
     x: Tensor
@@ -131,7 +136,7 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Mean loss over the batch, a scalar; ``outputs`` is (B,O)."""
+        """Mean loss over the batch, a scalar; ``outputs`` is (B,O), or (B,T,O) where every step is read out."""
 
     @abstractmethod
     def score(self, outputs: Tensor, batch: Batch) -> Tensor:

@@ -47,9 +47,10 @@ def model_for(run: Run, spec: Spec, embedding: Callable[[], Tensor | None], *, e
             spec.input_size, run.recipe["hidden_size"], engine=engine, **run.model_options, **options
         )
         recurrence.precision = run.precision
-        return SequenceModel(recurrence, spec.output_size, embedding=embedding(), padding_index=spec.padding_index).to(
-            dtype
-        )
+        return SequenceModel(
+            recurrence, spec.output_size,
+            embedding=embedding(), padding_index=spec.padding_index, every_step=spec.every_step,
+        ).to(dtype)  # fmt: skip
 
 
 def check_sizes(run: Run, task: Task) -> None:

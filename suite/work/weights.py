@@ -29,7 +29,9 @@ from suite.work.training.measure import evaluate, evaluation_batch
 from tasks.contract import Spec, Split, Task, TaskError
 
 VERSION = 1
-_SPEC = {"input_size": int, "output_size": int, "length": int, "metric": str, "higher_is_better": bool}
+_SPEC = {
+    "input_size": int, "output_size": int, "length": int, "metric": str, "higher_is_better": bool, "every_step": bool,
+}  # fmt: skip
 
 
 def held(model: nn.Module) -> dict[str, Any]:
@@ -74,8 +76,9 @@ class Trained:
     """A trained model and where it comes from.
 
     Attributes:
-        model: on the CPU, in evaluation mode: ``model(x, lengths)`` gives outputs (B,O) for x (B,T,I), or tokens
-            (B,T). ``model.recurrence`` is the architecture alone, which takes x (T,B,I).
+        model: on the CPU, in evaluation mode: ``model(x, lengths)`` gives outputs (B,O), or (B,T,O) where the task
+            reads out every step, for x (B,T,I), or tokens (B,T). ``model.recurrence`` is the architecture alone, which
+            takes x (T,B,I).
         run: what was trained; its id is the record's.
         epoch: the epoch with the best validation score, after which the weights were taken.
     """

@@ -158,8 +158,9 @@ class _Asked:
         task = self.task
         (batch, *_) = self.few(task, "valid", 0)
         rows = len(batch.y)
+        steps = (batch.x.shape[1],) if task.spec.every_step else ()
         outputs = torch.randn(
-            rows, task.spec.output_size, generator=torch.Generator().manual_seed(0), requires_grad=True
+            rows, *steps, task.spec.output_size, generator=torch.Generator().manual_seed(0), requires_grad=True
         )
         before = _random_state()
         loss, scores = loss_of(task, outputs, batch), scores_of(task, outputs.detach(), batch)

@@ -102,7 +102,7 @@ def modelled_bytes(run: Run, task: Task) -> int | None:
     if blocks is None:
         return None
     spec, width = task.spec, 8 if run.precision == "float64" else 4
-    columns = blocks * run.recipe["hidden_size"] + spec.input_size
+    columns = blocks * run.recipe["hidden_size"] + spec.input_size + (spec.output_size if spec.every_step else 0)
     weights = model.sizes()["parameters"] + (spec.vocabulary or 0) * (spec.embedding_size or 0)
     return width * (spec.length * run.recipe["batch_size"] * columns + 4 * weights)
 

@@ -79,6 +79,8 @@ def _measured(setting: Setting, name: str, task: str, *, trained: bool) -> tuple
     if not hasattr(recurrence, "cell") or recurrence.cell().products == 0:
         raise UsageError(f"--checks plateau: wanted models given as a cell with a recurrent product, got {name}")
     batch, task_ = setting.batch(run, EXAMPLES), setting.task(run)
+    if task_.spec.every_step:
+        raise UsageError(f"--checks plateau: wanted tasks that read out the last step, got {setting.named(task)}")
     batch = batch._replace(y=batch.y.double() if batch.y.is_floating_point() else batch.y)
 
     def loss(final: Tensor) -> Tensor:

@@ -40,7 +40,9 @@ def evaluation_batch(task: Task, recipe: Any) -> int:
     """Examples an evaluation step: the recipe's, or as many as keep the output of the scan under 256 MiB."""
     if recipe["eval_batch_size"]:
         return int(recipe["eval_batch_size"])
-    row = 4 * task.spec.length * (recipe["hidden_size"] + task.spec.input_size)
+    spec = task.spec
+    columns = recipe["hidden_size"] + spec.input_size + (spec.output_size if spec.every_step else 0)
+    row = 4 * spec.length * columns
     return max(recipe["batch_size"], min(1000, _EVALUATION_BYTES // row))
 
 
