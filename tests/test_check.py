@@ -233,37 +233,25 @@ def test_an_empty_split_behind_a_wrong_size_is_named(tmp_path, capsys, monkeypat
     monkeypatch.setattr(
         Parity, "batches", lambda self, split, *a: iter(()) if split == "test" else original(self, split, *a)
     )
-    names = [
-        "--models",
-        MODEL,
-        "--tasks",
-        TASK,
-        "--epochs",
-        "1",
-        "--executor",
-        "inline",
-        "--results-dir",
-        str(tmp_path),
-    ]
-    assert run.main(names) == 1
+    names = ["--models", MODEL, "--tasks", TASK, "--epochs", "1", "--executor", "inline"]
+    assert run.main([*names, "--results-dir", str(tmp_path)]) == 1
     assert "FAILED: batches: wanted at least one example of test, got none" in capsys.readouterr().err
 
 
 def test_a_cell_with_step_alone_is_estimated_and_trained(tmp_path, capsys):
-    names = [
-        "--models",
-        f"{BAD}:Bare",
-        "--tasks",
-        TASK,
-        "--epochs",
-        "1",
-        "--executor",
-        "inline",
-        "--results-dir",
-        str(tmp_path),
-    ]
+    names = ["--models", f"{BAD}:Bare", "--tasks", TASK, "--epochs", "1", "--executor", "inline"]
+    names += ["--results-dir", str(tmp_path)]
     assert run.main([*names, "--dry-run"]) == 0
     assert run.main(names) == 0
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_recurrence_that_nothing_trains_fails_and_the_rest_goes_on(tmp_path, capsys, together):
+    names = ["--models", f"{CARELESS}:CutOff,{BAD}:Reservoir", "--tasks", TASK, "--epochs", "1", "--executor", "inline"]
+    assert run.main([*names, "--seeds", "0,1", "--seeds-per-run", str(together), "--results-dir", str(tmp_path)]) == 1
+    assert "CutOff.forward: wanted h with gradients to its parameters, got none to any of 2" in capsys.readouterr().err
+    assert len(list(Store(tmp_path).failure_paths())) == 2
+    assert len(list(Store(tmp_path).paths())) == 2  # the reservoir's: it has nothing to train
 
 
 def test_an_error_of_a_plugin_is_told_with_its_type_and_place(tmp_path, capsys):

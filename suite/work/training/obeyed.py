@@ -1,4 +1,4 @@
-"""What a task gives, checked against its contract: a plug-in's slip becomes one clear line, not a wrong figure."""
+"""What plug-ins give, checked against their contracts: a slip becomes one clear line, not a wrong figure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from models.contract import ModelError, Recurrence
 from tasks.contract import Batch, Task, TaskError
 
 ROUNDING = 1e-6  # of a float32 mean
@@ -47,6 +48,18 @@ def scores_of(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
     if not isinstance(scores, Tensor) or tuple(scores.shape) != (count,):
         raise TaskError(f"score: wanted the metric of each example, ({count},), got {_words(scores)}")
     return scores
+
+
+def check_trained(recurrence: Recurrence) -> None:
+    """Refuse a recurrence that has weights to train and stays as it was drawn, after a backward pass.
+
+    Raises:
+        ModelError: no gradient has reached any of them.
+    """
+    weights = [p for p in recurrence.parameters() if p.requires_grad]
+    if weights and all(p.grad is None for p in weights):
+        wanted = f"{type(recurrence).__name__}.forward: wanted h with gradients to its parameters"
+        raise ModelError(f"{wanted}, got none to any of {len(weights)}")
 
 
 def beyond(task: Task, scores: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from models.classifier import SequenceModel
 from suite.work.training.measure import digits, to_device
-from suite.work.training.obeyed import loss_of
+from suite.work.training.obeyed import check_trained, loss_of
 from tasks.contract import Batch, Task
 
 EXAMPLES = 64
@@ -22,7 +22,11 @@ def first_examples(task: Task, device: torch.device, dtype: torch.dtype = torch.
 
 
 def gradient_profile(model: SequenceModel, task: Task, batch: Batch, *, epoch: int) -> dict[str, Any] | None:
-    """Norm over (B, block) of dL/d(state_t) at up to 512 time steps; None for a model that records none."""
+    """Norm over (B, block) of dL/d(state_t) at up to 512 time steps; None for a model that records none.
+
+    Raises:
+        ModelError: before training, no gradient reaches the recurrence.
+    """
     length = batch.x.shape[1]
     buffer = torch.full((model.recurrence.states, length), math.nan, device=batch.x.device)
     held = [(p, p.grad) for p in model.parameters()]
@@ -30,6 +34,8 @@ def gradient_profile(model: SequenceModel, task: Task, batch: Batch, *, epoch: i
         parameter.grad = None
     outputs = model(batch.x, batch.lengths, profile=buffer)
     loss_of(task, outputs, batch).backward()
+    if epoch == 0:  # the first backward pass of a run
+        check_trained(model.recurrence)
     for parameter, gradient in held:
         parameter.grad = gradient
     norms = buffer.cpu().double()
