@@ -26,20 +26,28 @@ from suite.names import Plugin, coerce, is_known
 from suite.names import table as names
 from suite.store import safe_name
 
-OPTIMIZERS = ("adam", "rmsprop")
+OPTIMIZERS = ("adam", "rmsprop", "sgd", "adagrad")
 PRESETS = ("quick",)
 KINDS = ("published", "adapted", "tuned", "default", "set")
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key of the trainer: its type, what it means, its range and its default."""
+    """One key of the trainer: its type, what it means, its range and its default.
+
+    ``only``: the optimizer that it is for. ``needs``: the key without which it has no effect. ``later``: left out of a
+    recipe where it changes nothing, so that the ids of runs made before there was such a key stay.
+    """
 
     type: Any
     sentence: str
     default: Any = None
     low: float = -math.inf
     strict: bool = False
+    below: float = math.inf
+    only: str = ""
+    needs: str = ""
+    later: bool = False
 
 
 TRAINER: dict[str, Key] = {
@@ -47,10 +55,12 @@ TRAINER: dict[str, Key] = {
     "batch_size": Key(int, "Examples a training step.", low=1),
     "epochs": Key(int, "Epochs to train.", low=1),
     "lr": Key(float, "Learning rate.", low=0, strict=True),
-    "optimizer": Key(str, "adam or rmsprop, other settings as in torch.", default="adam"),
-    "rmsprop_alpha": Key(float, "Smoothing of RMSprop.", default=0.99, low=0),
+    "optimizer": Key(str, "adam, rmsprop, sgd or adagrad, other settings as in torch.", default="adam"),
+    "rmsprop_alpha": Key(float, "Smoothing of RMSprop.", default=0.99, low=0, only="rmsprop"),
+    "momentum": Key(float, "Momentum of SGD.", default=0.0, low=0, below=1, only="sgd", later=True),
+    "nesterov": Key(bool, "Whether it is Nesterov's.", default=False, only="sgd", needs="momentum", later=True),
     "lr_drop_epoch": Key(int, "After this epoch the rate is divided by lr_drop_factor; 0: never.", default=0, low=0),
-    "lr_drop_factor": Key(float, "See lr_drop_epoch.", default=10.0, low=0, strict=True),
+    "lr_drop_factor": Key(float, "See lr_drop_epoch.", default=10.0, low=0, strict=True, needs="lr_drop_epoch"),
     "clip_norm": Key(float, "Total gradient norm is clipped to this; 0: no clipping.", default=0.0, low=0),
     "eval_batch_size": Key(int, "Examples an evaluation step; 0: as memory allows.", default=0, low=0),
     "test_every": Key(int, "Test after every k-th epoch, at a new best and at the end.", default=1, low=1),
@@ -228,7 +238,7 @@ def load(
     _check_used(f"{model.name}.", overrides or {}, merged)
     try:
         recipe = _checked(model, merged)
-        same = {key for key in overrides or {} if key in before and recipe.values[key] == before[key][0]}
+        same = {key for key in overrides or {} if key in before and recipe.values.get(key) == before[key][0]}
         return Recipe(recipe.values, {**recipe.sources, **{key: before[key][1] for key in same}})
     except UsageError as error:
         if any(f"{model.name}.{key}" in str(error) for key in overrides or {}):
@@ -239,10 +249,11 @@ def load(
 def _check_used(where: str, given: Container[str], merged: Mapping[str, tuple[Any, str]]) -> None:
     """Refuse a key that other keys leave without effect: it would make another run of the same training."""
     value = {key: merged[key][0] if key in merged else rule.default for key, rule in TRAINER.items()}
-    if "rmsprop_alpha" in given and value["optimizer"] != "rmsprop":
-        raise UsageError(f"{where}rmsprop_alpha: has no effect with optimizer {value['optimizer']}: wanted rmsprop")
-    if "lr_drop_factor" in given and value["lr_drop_epoch"] in (0, "0"):
-        raise UsageError(f"{where}lr_drop_factor: has no effect without lr_drop_epoch: wanted both or none")
+    for key, rule in TRAINER.items():
+        if key in given and rule.only not in ("", value["optimizer"]):
+            raise UsageError(f"{where}{key}: has no effect with optimizer {value['optimizer']}: wanted {rule.only}")
+        if key in given and rule.needs and value[rule.needs] in (0, "0"):
+            raise UsageError(f"{where}{key}: has no effect without {rule.needs}: wanted both or none")
 
 
 def _checked(model: Plugin, merged: Mapping[str, tuple[Any, str]]) -> Recipe:
@@ -252,13 +263,19 @@ def _checked(model: Plugin, merged: Mapping[str, tuple[Any, str]]) -> Recipe:
         value, source = merged.get(key, (rule.default, "default: of the suite"))
         if value is None:
             raise UsageError(f"{model.name}: the recipe has no {key}: wanted one ({rule.sentence})")
-        values[key] = _in_range(f"{model.name}.{key}", value, rule)
-        sources[key] = source
+        value = _in_range(f"{model.name}.{key}", value, rule)
+        if not rule.later or (value != rule.default and _counts(rule, values)):
+            values[key], sources[key] = value, source
     options = {key: value for key, (value, _) in merged.items() if key not in TRAINER}
     for key, value in model.options(options).items():
         values[key] = value
         sources[key] = merged[key][1] if key in merged else "default: of the model's class"
     return Recipe(values, sources)
+
+
+def _counts(rule: Key, values: Mapping[str, Any]) -> bool:
+    """Whether other keys leave this one an effect."""
+    return rule.only in ("", values["optimizer"]) and (not rule.needs or bool(values.get(rule.needs)))
 
 
 def _in_range(name: str, value: Any, rule: Key) -> Any:
@@ -268,8 +285,9 @@ def _in_range(name: str, value: Any, rule: Key) -> Any:
             raise UsageError(f"{name}: {unknown('optimizer', value, OPTIMIZERS)}")
         return value
     good = value > rule.low if rule.strict else value >= rule.low
-    if not good or not math.isfinite(value):
-        raise UsageError(f"{name}: wanted {'>' if rule.strict else '>='} {rule.low:g}, got {value}")
+    if not good or not value < rule.below:
+        below = f" and < {rule.below:g}" if math.isfinite(rule.below) else ""
+        raise UsageError(f"{name}: wanted {'>' if rule.strict else '>='} {rule.low:g}{below}, got {value}")
     return value
 
 

@@ -156,6 +156,37 @@ def test_rates_of_groups_keep_their_ratio_after_a_drop():
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([lr / 4 for lr in base])
 
 
+@pytest.mark.parametrize(
+    ("recipe", "theirs"),
+    [
+        ({"optimizer": "sgd"}, lambda p: torch.optim.SGD(p, lr=0.1)),
+        ({"optimizer": "sgd", "momentum": 0.9}, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
+        (
+            {"optimizer": "sgd", "momentum": 0.5, "nesterov": True},
+            lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.5, nesterov=True),
+        ),
+        ({"optimizer": "adagrad"}, lambda p: torch.optim.Adagrad(p, lr=0.1)),
+        ({"optimizer": "adam"}, lambda p: torch.optim.Adam(p, lr=0.1)),
+        ({"optimizer": "rmsprop", "rmsprop_alpha": 0.7}, lambda p: torch.optim.RMSprop(p, lr=0.1, alpha=0.7)),
+    ],
+)
+def test_optimisers_are_torchs(recipe, theirs):
+    models = []
+    for make in (lambda model: optimizer_for(model, {"lr": 0.1, **recipe}), lambda model: theirs(model.parameters())):
+        torch.manual_seed(0)
+        model = SequenceModel(build("tanh", input_size=2, hidden_size=5, engine="reference"), 3).double()
+        optimizer = make(model)
+        for step in range(4):
+            optimizer.zero_grad()
+            model(
+                torch.randn(4, 6, 2, generator=torch.Generator().manual_seed(step)).double()
+            ).square().sum().backward()
+            optimizer.step()
+        models.append(model)
+    for mine, other in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.allclose(mine, other, rtol=1e-10, atol=1e-12)
+
+
 def test_defaults_and_scales_of_initialisation_that_no_source_of_ours_repeats():
     torch.manual_seed(0)
     plain = build("antisymmetric", input_size=64, hidden_size=200)

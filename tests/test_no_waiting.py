@@ -78,7 +78,8 @@ def read_to_the_end(batch, number):
 
 @pytest.mark.parametrize(
     ("model", "task", "optimizer"),
-    [*((model, "adding", "adam") for model in sorted(MODELS)), ("exprnn", "adding", "rmsprop"),
+    [*((model, "adding", "adam") for model in sorted(MODELS)),
+     ("exprnn", "adding", "rmsprop"), ("fastrnn", "adding", "sgd"),
      *(("tanh", task, "rmsprop") for task in list(TASKS)[1:])],
 )  # fmt: skip
 @pytest.mark.parametrize("seeds", [1, 3])

@@ -119,6 +119,13 @@ def test_data_seeds_leave_the_model_out():
         (((None, "hidden_size", 6.5),), "cornn.hidden_size: wanted int, got 6.5"),
         (((None, "optimizer", "adamm"),), "did you mean adam"),
         (((None, "rmsprop_alpha", 0.5),), "cornn.rmsprop_alpha: has no effect with optimizer adam"),
+        (((None, "momentum", 0.5),), "cornn.momentum: has no effect with optimizer adam: wanted sgd"),
+        (((None, "optimizer", "sgd"), (None, "nesterov", True)), "cornn.nesterov: has no effect without momentum"),
+        (((None, "optimizer", "sgd"), (None, "momentum", 1.0)), "cornn.momentum: wanted >= 0 and < 1, got 1.0"),
+        (
+            ((None, "optimizer", "sgd"), (None, "momentum", 0.9), (None, "nesterov", 1)),
+            "cornn.nesterov: wanted bool, got 1",
+        ),
         (((None, "lr_drop_factor", 3),), "cornn.lr_drop_factor: has no effect without lr_drop_epoch"),
         ((("adding", "lenght", 6),), "unknown option of task adding 'lenght': did you mean length"),
     ],
@@ -218,6 +225,32 @@ def test_a_recipe_key_without_effect_is_refused_where_it_stands(tmp_path: Path):
     (tmp_path / "adding.toml").write_text(base + section + 'optimizer = "rmsprop"\n')
     (one,) = plan(models=("lstm",), recipes_dir=tmp_path, sets=((None, "optimizer", "adam"),))
     assert one.run.recipe["optimizer"] == "adam"
+
+
+def test_a_later_key_is_in_a_recipe_only_where_it_changes_something(tmp_path: Path):
+    """The ids of runs made before there was such a key stay."""
+    sgd = ((None, "optimizer", "sgd"),)
+    plain, zero, moving, nesterov = (
+        plan(sets=sets)[0].run
+        for sets in (
+            sgd,
+            (*sgd, (None, "momentum", 0)),
+            (*sgd, (None, "momentum", 0.9)),
+            (*sgd, (None, "momentum", 0.9), (None, "nesterov", True)),
+        )
+    )
+    assert plain.id == zero.id and "momentum" not in plain.recipe and len({plain.id, moving.id, nesterov.id}) == 3
+    assert (moving.recipe["momentum"], "nesterov" in moving.recipe) == (0.9, False)
+    assert not {key for key, rule in recipes.TRAINER.items() if rule.later} & set(plan()[0].run.recipe)
+    base = '[default]\nsource = "default: x"\nhidden_size = 4\nbatch_size = 2\nepochs = 1\nlr = 3e-3\n'
+    (tmp_path / "adding.toml").write_text(f'{base}optimizer = "sgd"\nmomentum = 0.9\nnesterov = true\n')
+    for key, value, left in (
+        ("optimizer", "adam", set()),
+        ("momentum", 0.0, set()),
+        ("lr", 0.1, {"momentum", "nesterov"}),
+    ):
+        (one,) = plan(recipes_dir=tmp_path, sets=((None, key, value),))
+        assert {"momentum", "nesterov"} & set(one.run.recipe) == left == {"momentum", "nesterov"} & set(one.sources)
 
 
 def test_setting_what_the_recipe_has_anyway_changes_nothing():

@@ -66,8 +66,20 @@ def test_curves_are_those_of_single_runs(model, engine, tmp_path):
         assert_same_curve(together[one.run.seed], alone)
 
 
+SGD = ((None, "optimizer", "sgd"), (None, "momentum", 0.9), (None, "nesterov", True))
+ADAGRAD = ((None, "optimizer", "adagrad"),)
+
+
 @pytest.mark.parametrize(
-    "sets", [((None, "clip_norm", 0.01),), ((None, "optimizer", "rmsprop"),), ((None, "lr_drop_epoch", 1),)]
+    "sets",
+    [
+        ((None, "clip_norm", 0.01),),
+        ((None, "optimizer", "rmsprop"),),
+        ((None, "lr_drop_epoch", 1),),
+        SGD,
+        SGD[:1],
+        ADAGRAD,
+    ],
 )
 def test_clipping_and_optimisers_are_each_seeds_own(sets, tmp_path):
     runs = planned("cornn", sets=sets)
@@ -254,11 +266,14 @@ def test_a_run_that_went_on_otherwise_says_what_trained_it_before(tmp_path):
     assert same["legs"] == []
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
-@pytest.mark.parametrize("model", sorted(MODELS))
-def test_a_group_resumes_as_if_it_had_not_stopped(model, optimizer, tmp_path):
+@pytest.mark.parametrize(
+    ("model", "sets"),
+    [*((model, ((None, "optimizer", name),)) for model in sorted(MODELS) for name in ("adam", "rmsprop")),
+     ("fastrnn", SGD), ("fastrnn", SGD[:1]), ("fastrnn", ADAGRAD)],
+)  # fmt: skip
+def test_a_group_resumes_as_if_it_had_not_stopped(model, sets, tmp_path):
     """FastRNN's alpha and beta are scalars, whose moments must not be taken for Adam's count of steps."""
-    runs = planned(model, epochs=4, sets=((None, "optimizer", optimizer),))
+    runs = planned(model, epochs=4, sets=sets)
     whole = records(train(runs, tmp_path / "whole"))
     stopped_after(runs, tmp_path, epochs=6)
     again = records(train(runs, tmp_path))

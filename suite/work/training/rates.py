@@ -11,11 +11,19 @@ from models.classifier import SequenceModel
 
 
 def optimizer_for(model: SequenceModel, recipe: Any) -> torch.optim.Optimizer:
-    """Adam or RMSprop over the model's parameter groups, other settings as in torch."""
-    groups = model.parameter_groups(recipe["lr"])
-    if recipe["optimizer"] == "adam":
-        return torch.optim.Adam(groups, lr=recipe["lr"], fused=True)
-    return torch.optim.RMSprop(groups, lr=recipe["lr"], alpha=recipe["rmsprop_alpha"], foreach=True)
+    """Adam, RMSprop, SGD or Adagrad over the model's parameter groups, other settings as in torch."""
+    groups, lr = model.parameter_groups(recipe["lr"]), recipe["lr"]
+    match recipe["optimizer"]:
+        case "adam":
+            return torch.optim.Adam(groups, lr=lr, fused=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, lr=lr, alpha=recipe["rmsprop_alpha"], foreach=True)
+        case "sgd":
+            momentum, nesterov = recipe.get("momentum", 0.0), recipe.get("nesterov", False)
+            return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, foreach=True)
+        case "adagrad":
+            return torch.optim.Adagrad(groups, lr=lr, foreach=True)
+    raise AssertionError(recipe["optimizer"])
 
 
 def lr_scale(recipe: Any, epoch: int) -> float:
