@@ -160,9 +160,9 @@ def test_rates_of_groups_keep_their_ratio_after_a_drop():
     ("recipe", "theirs"),
     [
         ({"optimizer": "sgd"}, lambda p: torch.optim.SGD(p, lr=0.1)),
-        ({"optimizer": "sgd", "momentum": 0.9}, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
+        ({"optimizer": "sgd", "sgd_momentum": 0.9}, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
         (
-            {"optimizer": "sgd", "momentum": 0.5, "nesterov": True},
+            {"optimizer": "sgd", "sgd_momentum": 0.5, "sgd_nesterov": True},
             lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.5, nesterov=True),
         ),
         ({"optimizer": "adagrad"}, lambda p: torch.optim.Adagrad(p, lr=0.1)),

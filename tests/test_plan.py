@@ -119,12 +119,15 @@ def test_data_seeds_leave_the_model_out():
         (((None, "hidden_size", 6.5),), "cornn.hidden_size: wanted int, got 6.5"),
         (((None, "optimizer", "adamm"),), "did you mean adam"),
         (((None, "rmsprop_alpha", 0.5),), "cornn.rmsprop_alpha: has no effect with optimizer adam"),
-        (((None, "momentum", 0.5),), "cornn.momentum: has no effect with optimizer adam: wanted sgd"),
-        (((None, "optimizer", "sgd"), (None, "nesterov", True)), "cornn.nesterov: has no effect without momentum"),
-        (((None, "optimizer", "sgd"), (None, "momentum", 1.0)), "cornn.momentum: wanted >= 0 and < 1, got 1.0"),
+        (((None, "sgd_momentum", 0.5),), "cornn.sgd_momentum: has no effect with optimizer adam: wanted sgd"),
         (
-            ((None, "optimizer", "sgd"), (None, "momentum", 0.9), (None, "nesterov", 1)),
-            "cornn.nesterov: wanted bool, got 1",
+            ((None, "optimizer", "sgd"), (None, "sgd_nesterov", True)),
+            "cornn.sgd_nesterov: has no effect without sgd_momentum",
+        ),
+        (((None, "optimizer", "sgd"), (None, "sgd_momentum", 1.0)), "cornn.sgd_momentum: wanted >= 0 and < 1, got 1.0"),
+        (
+            ((None, "optimizer", "sgd"), (None, "sgd_momentum", 0.9), (None, "sgd_nesterov", 1)),
+            "cornn.sgd_nesterov: wanted bool, got 1",
         ),
         (((None, "lr_drop_factor", 3),), "cornn.lr_drop_factor: has no effect without lr_drop_epoch"),
         ((("adding", "lenght", 6),), "unknown option of task adding 'lenght': did you mean length"),
@@ -234,23 +237,27 @@ def test_a_later_key_is_in_a_recipe_only_where_it_changes_something(tmp_path: Pa
         plan(sets=sets)[0].run
         for sets in (
             sgd,
-            (*sgd, (None, "momentum", 0)),
-            (*sgd, (None, "momentum", 0.9)),
-            (*sgd, (None, "momentum", 0.9), (None, "nesterov", True)),
+            (*sgd, (None, "sgd_momentum", 0)),
+            (*sgd, (None, "sgd_momentum", 0.9)),
+            (*sgd, (None, "sgd_momentum", 0.9), (None, "sgd_nesterov", True)),
         )
     )
-    assert plain.id == zero.id and "momentum" not in plain.recipe and len({plain.id, moving.id, nesterov.id}) == 3
-    assert (moving.recipe["momentum"], "nesterov" in moving.recipe) == (0.9, False)
+    assert plain.id == zero.id and "sgd_momentum" not in plain.recipe and len({plain.id, moving.id, nesterov.id}) == 3
+    assert (moving.recipe["sgd_momentum"], "sgd_nesterov" in moving.recipe) == (0.9, False)
     assert not {key for key, rule in recipes.TRAINER.items() if rule.later} & set(plan()[0].run.recipe)
     base = '[default]\nsource = "default: x"\nhidden_size = 4\nbatch_size = 2\nepochs = 1\nlr = 3e-3\n'
-    (tmp_path / "adding.toml").write_text(f'{base}optimizer = "sgd"\nmomentum = 0.9\nnesterov = true\n')
+    (tmp_path / "adding.toml").write_text(f'{base}optimizer = "sgd"\nsgd_momentum = 0.9\nsgd_nesterov = true\n')
     for key, value, left in (
         ("optimizer", "adam", set()),
-        ("momentum", 0.0, set()),
-        ("lr", 0.1, {"momentum", "nesterov"}),
+        ("sgd_momentum", 0.0, set()),
+        ("lr", 0.1, {"sgd_momentum", "sgd_nesterov"}),
     ):
         (one,) = plan(recipes_dir=tmp_path, sets=((None, key, value),))
-        assert {"momentum", "nesterov"} & set(one.run.recipe) == left == {"momentum", "nesterov"} & set(one.sources)
+        assert (
+            {"sgd_momentum", "sgd_nesterov"} & set(one.run.recipe)
+            == left
+            == {"sgd_momentum", "sgd_nesterov"} & set(one.sources)
+        )
 
 
 def test_setting_what_the_recipe_has_anyway_changes_nothing():

@@ -66,7 +66,7 @@ def test_curves_are_those_of_single_runs(model, engine, tmp_path):
         assert_same_curve(together[one.run.seed], alone)
 
 
-SGD = ((None, "optimizer", "sgd"), (None, "momentum", 0.9), (None, "nesterov", True))
+SGD = ((None, "optimizer", "sgd"), (None, "sgd_momentum", 0.9), (None, "sgd_nesterov", True))
 ADAGRAD = ((None, "optimizer", "adagrad"),)
 
 

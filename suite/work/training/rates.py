@@ -19,7 +19,7 @@ def optimizer_for(model: SequenceModel, recipe: Any) -> torch.optim.Optimizer:
         case "rmsprop":
             return torch.optim.RMSprop(groups, lr=lr, alpha=recipe["rmsprop_alpha"], foreach=True)
         case "sgd":
-            momentum, nesterov = recipe.get("momentum", 0.0), recipe.get("nesterov", False)
+            momentum, nesterov = recipe.get("sgd_momentum", 0.0), recipe.get("sgd_nesterov", False)
             return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, foreach=True)
         case "adagrad":
             return torch.optim.Adagrad(groups, lr=lr, foreach=True)
