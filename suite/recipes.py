@@ -52,6 +52,7 @@ class Key:
 
 TRAINER: dict[str, Key] = {
     "hidden_size": Key(int, "H, hidden units.", low=1),
+    "num_layers": Key(int, "Recurrent layers, one upon the other, of H units each.", default=1, low=1, later=True),
     "batch_size": Key(int, "Examples a training step.", low=1),
     "epochs": Key(int, "Epochs to train.", low=1),
     "lr": Key(float, "Learning rate.", low=0, strict=True),
@@ -275,7 +276,7 @@ def _checked(model: Plugin, merged: Mapping[str, tuple[Any, str]]) -> Recipe:
 
 def _counts(rule: Key, values: Mapping[str, Any]) -> bool:
     """Whether other keys leave this one an effect."""
-    return rule.only in ("", values["optimizer"]) and (not rule.needs or bool(values.get(rule.needs)))
+    return rule.only in ("", values.get("optimizer")) and (not rule.needs or bool(values.get(rule.needs)))
 
 
 def _in_range(name: str, value: Any, rule: Key) -> Any:

@@ -100,6 +100,7 @@ def test_work_reaches_plugins_through_names_alone(name):
         "models.classifier",
         "models.contract",
         "models.scan",
+        "models.stacked",
         "tasks",
         "tasks.contract",
         "tasks.sources",

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from models.classifier import SequenceModel
+from models.contract import Recurrence
+from models.stacked import Stacked
 from suite.errors import SuiteError
 from suite.names import resolve
 from suite.recipes import TRAINER
@@ -40,17 +42,23 @@ def build_model(run: Run, task: Task, *, engine: str) -> SequenceModel:
 
 def model_for(run: Run, spec: Spec, embedding: Callable[[], Tensor | None], *, engine: str) -> SequenceModel:
     """As ``build_model``, from a task's sizes and initial embedding alone."""
-    options = {key: value for key, value in run.recipe.items() if key not in TRAINER}
     dtype = torch.float64 if run.precision == "float64" else torch.float32
     with seeded(seed_for("init", run.model, run.task, run.seed)):
-        recurrence = resolve("model", run.model).cls(
-            spec.input_size, run.recipe["hidden_size"], engine=engine, **run.model_options, **options
-        )
+        recurrence = recurrence_for(run, spec, engine=engine)
         recurrence.precision = run.precision
         return SequenceModel(
             recurrence, spec.output_size,
             embedding=embedding(), padding_index=spec.padding_index, every_step=spec.every_step,
         ).to(dtype)  # fmt: skip
+
+
+def recurrence_for(run: Run, spec: Spec, *, engine: str) -> Recurrence:
+    """The run's architecture, of one layer or of several, drawn from torch's global generator."""
+    cls, H = resolve("model", run.model).cls, run.recipe["hidden_size"]
+    options = {key: value for key, value in run.recipe.items() if key not in TRAINER}
+    inputs = [spec.input_size, *[H] * (run.recipe.get("num_layers", 1) - 1)]
+    layers = [cls(size, H, engine=engine, **run.model_options, **options) for size in inputs]
+    return layers[0] if len(layers) == 1 else Stacked(layers)
 
 
 def check_sizes(run: Run, task: Task) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ from suite.report.plots.common import Plot
 from suite.report.style import Look
 
 _BLOCKS = ("-", "--", ":", "-.")
-_LEFT = " Left: norm of dL/d(state) over t, a line a state block."
+_LEFT = " Left: norm of dL/d(state) over t, a line a state block{some}."
 _NORM = " Gradient norm: median of an epoch's steps, band from the 10 % to the 90 % quantile."
 
 
@@ -29,7 +30,8 @@ def diagnostics(section: Section, group: Group, looks: Mapping[str, Look]) -> Pl
     constants = {name: value for name in names if (value := _constant(group, name)) is not None}
     names = [name for name in names if name not in constants]
     look = looks[group.run.model]
-    profiles, norms = _profile_lines(group, about["blocks"] or _blocks(group)), _norm_lines(group)
+    blocks = max(about["blocks"], _blocks(group), key=len)  # of several layers only records know the names
+    profiles, norms = _profile_lines(group, blocks), _norm_lines(group)
     draw: list[Callable[[Axes], None]] = []
     if profiles:
         draw.append(partial(_profiles, lines=profiles, look=look))
@@ -38,8 +40,7 @@ def diagnostics(section: Section, group: Group, looks: Mapping[str, Look]) -> Pl
     for name in names:
         x, values = _values(group, name)
         if values.size:
-            title = _broken(about["diagnostics"].get(name, name))
-            draw.append(partial(_curve, x=x, rows=values, look=look, title=title))
+            draw.append(partial(_curve, x=x, rows=values, look=look, title=_broken(_title(about, name))))
     if not draw:
         return None
     columns = min(3, len(draw))
@@ -51,14 +52,15 @@ def diagnostics(section: Section, group: Group, looks: Mapping[str, Look]) -> Pl
         one(axes)
     for axes in panels[len(draw) :]:
         axes.remove()
-    still = "; ".join(f"{about['diagnostics'].get(name, name)}: {value:.4g}" for name, value in constants.items())
+    still = "; ".join(f"{_title(about, name)}: {value:.4g}" for name, value in constants.items())
+    some = f", the first {len(_BLOCKS)} of {len(blocks)}" if len(blocks) > len(_BLOCKS) else ""
     return common.finish(
         figure,
         name=f"diagnostics-{group.run.model}-{section.slug}-{group.key}",
         title=section.name,
         caption=f"{group.label} on {section.name}, track {section.track},"
         f" {wording.budget(group.run.budget.epochs, None)}, seeds {wording.seeds(sorted(group.seeds))}."
-        f"{_LEFT if profiles else ''}{_NORM if norms is not None else ''}"
+        f"{_LEFT.format(some=some) if profiles else ''}{_NORM if norms is not None else ''}"
         " Means over seeds, geometric for norms."
         f"{f' Constant: {still}.' if still else ''}",
     )
@@ -71,8 +73,14 @@ def _constant(group: Group, name: str) -> float | None:
     return float(known[0]) if known.size and np.ptp(known) == 0 else None
 
 
+def _title(about: Mapping[str, Any], name: str) -> str:
+    """A diagnostic in words, with its layer where a model has several."""
+    plain, layer, number = name.partition(" of layer ")
+    return f"{about['diagnostics'].get(plain, plain)}{layer}{number}"
+
+
 def _blocks(group: Group) -> list[str]:
-    """Names of the state blocks, as the records of a model without a description of its own have them."""
+    """Names of the state blocks as the records have them, which models without a description have nowhere else."""
     return [str(name) for name in group.entries[0].record["where"].get("blocks", [])]
 
 
@@ -102,8 +110,12 @@ def _profiles(axes: Axes, *, lines: Mapping[str, tuple[Array, Array]], look: Loo
     axes.set_title("gradient profile, trained", fontsize=10)
     values = np.concatenate([norm for _, norm in lines.values()])
     top = np.nanmax(values)
-    axes.set_ylim(max(float(np.nanmin(values)) / 3, top * gradients.FLOOR), top * 5)
-    if len(lines) > 1:
+    bottom = max(float(np.nanmin(values)) / 3, top * gradients.FLOOR)
+    axes.set_ylim(bottom, top * 5)
+    if len(lines) > 2:  # of several layers: under the lines
+        axes.set_ylim(bottom * bottom / (top * 5), top * 5)
+        axes.legend(loc="lower left", fontsize=8)
+    elif len(lines) > 1:
         axes.legend(loc="best", fontsize=10)
 
 

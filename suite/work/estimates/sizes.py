@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from models.classifier import SequenceModel
-from models.contract import ModelError
+from models.contract import ModelError, Recurrence
 from models.scan.cell import width
+from models.stacked import Stacked
 from suite.errors import UsageError
 from suite.names import resolve
-from suite.recipes import TRAINER
 from suite.runs import Run, canonical, seed_for
-from suite.work.building import seeded
+from suite.work.building import recurrence_for, seeded
 from tasks.contract import Task
 
 
@@ -57,12 +57,9 @@ def bare_model(run: Run, task: Task) -> SequenceModel:
     Raises:
         UsageError: a hyperparameter out of range, or whatever a plug-in raises, in one line.
     """
-    options = {key: value for key, value in run.recipe.items() if key not in TRAINER}
-    cls, spec = resolve("model", run.model).cls, task.spec
     try:
         with seeded(0):
-            recurrence = cls(spec.input_size, run.recipe["hidden_size"], **run.model_options, **options)
-            return SequenceModel(recurrence, spec.output_size)
+            return SequenceModel(recurrence_for(run, task.spec, engine="auto"), task.spec.output_size)
     except ModelError as error:
         raise UsageError(f"{run.model}: {error}") from error
     except Exception as error:  # a plug-in's constructor may raise anything
@@ -71,7 +68,7 @@ def bare_model(run: Run, task: Task) -> SequenceModel:
 
 def likely_engine(model: SequenceModel, engine: str, device_kind: str) -> str:
     """The engine that would be taken, by a CPU with a compiler or a GPU of today; nothing is built to find out."""
-    cell = _cell(model)
+    cell = _cell(_layers(model)[0])
     if engine != "auto":
         return engine
     if cell is None or not hasattr(cell, "forward_"):
@@ -86,18 +83,28 @@ def stored_blocks(model: SequenceModel) -> int | None:
 
     A cell with ``step`` alone need not say what it saves: then all of a, as autograd keeps at least so much.
     """
-    cell = _cell(model)
-    return None if cell is None else int(cell.states + getattr(cell, "saved", width(cell)))
+    cells = [_cell(layer) for layer in _layers(model)]
+    if any(cell is None for cell in cells):
+        return None
+    return sum(int(cell.states + getattr(cell, "saved", width(cell))) for cell in cells)
 
 
 def products(model: SequenceModel) -> int:
     """Multiplications of one time step for one example: of the cell's products, or else as many as parameters."""
-    cell, H, I = _cell(model), model.recurrence.hidden_size, model.recurrence.input_size
-    if cell is None:
-        return model.sizes()["parameters"]
-    return int(cell.products * cell.recurrent * H * H + cell.inputs * H * I)
+    total = 0
+    for layer in _layers(model):
+        cell, H, I = _cell(layer), layer.hidden_size, layer.input_size
+        if cell is None:
+            return model.sizes()["parameters"]
+        total += int(cell.products * cell.recurrent * H * H + cell.inputs * H * I)
+    return total
 
 
-def _cell(model: SequenceModel) -> Any:
-    maker = getattr(model.recurrence, "cell", None)
+def _layers(model: SequenceModel) -> list[Recurrence]:
+    recurrence = model.recurrence
+    return list(recurrence.layers) if isinstance(recurrence, Stacked) else [recurrence]  # type: ignore[arg-type]
+
+
+def _cell(layer: Recurrence) -> Any:
+    maker = getattr(layer, "cell", None)
     return maker() if callable(maker) else None
