@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,10 +49,12 @@ def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _data_names(names: Iterable[str]) -> list[str]:
-    """Data sets by name, or by the name of a task that needs them."""
+def _data_names(names: Sequence[str], otherwise: Iterable[str]) -> list[str]:
+    """Data sets by name, or by the name of a task that needs them; without names ``otherwise``."""
     from tasks.sources import SOURCES, source
 
+    if not names:
+        return list(otherwise)
     found: list[str] = []
     for name in names:
         if name not in SOURCES:
@@ -61,7 +63,10 @@ def _data_names(names: Iterable[str]) -> list[str]:
             if name not in TASKS:
                 source(name)  # raises, with the near names
             cls, fixed = load(name)
-            found.extend(cls.requires(**fixed))
+            needed = cls.requires(**fixed)
+            if not needed:
+                _log(f"{name} needs no files")
+            found.extend(needed)
         else:
             found.append(name)
     return list(dict.fromkeys(found))
@@ -99,7 +104,7 @@ def _details(name: str, known: Source, found: State) -> None:
 def _list(args: argparse.Namespace) -> int:
     from tasks.sources import SOURCES, state
 
-    names = _data_names(args.names) or list(SOURCES)
+    names = _data_names(args.names, SOURCES)
     states = {name: state(name, args.data_dir) for name in names}
     if args.json:
         for name, found in states.items():
@@ -118,7 +123,7 @@ def _fetch(args: argparse.Namespace) -> int:
     from tasks.preparing import prepare
     from tasks.sources import SOURCES, data_root, ensure
 
-    names = _data_names(args.names) or [name for name in SOURCES if name != "glove"]
+    names = _data_names(args.names, (name for name in SOURCES if name != "glove"))
     states = [ensure(name, args.data_dir, log=_log) for name in names]
     for found in states:
         prepare(found, data_root(args.data_dir), log=_log)
@@ -128,7 +133,7 @@ def _fetch(args: argparse.Namespace) -> int:
 def _verify(args: argparse.Namespace) -> int:
     from tasks.sources import SOURCES, verify
 
-    states = [verify(name, args.data_dir) for name in _data_names(args.names) or SOURCES]
+    states = [verify(name, args.data_dir) for name in _data_names(args.names, SOURCES)]
     if not args.names:
         states = [found for found in states if found.status != "missing"]
     return _show_states(states, args.json)
@@ -149,11 +154,12 @@ def _where(args: argparse.Namespace) -> int:
     from tasks.sources import SOURCES, data_root
 
     root = data_root(args.data_dir).absolute()
-    files = {name: [str(root / raw.path) for raw in SOURCES[name].files] for name in _data_names(args.names)}
+    files = {name: [str(root / raw.path) for raw in SOURCES[name].files] for name in _data_names(args.names, ())}
     if args.json:
         print(json.dumps({"root": str(root), "files": files}))
     else:
-        print(*([path for paths in files.values() for path in paths] if args.names else [root]), sep="\n")
+        for path in [path for paths in files.values() for path in paths] if args.names else [root]:
+            print(path)
     return DONE
 
 

@@ -230,6 +230,8 @@ def _print(title: str, rows: list[Row], args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for."""
+    if args.recipes_dir is not None and not args.recipes_dir.is_dir():
+        raise UsageError(f"--recipes-dir: wanted a folder of recipe files, got {args.recipes_dir}")
     nothing = not (args.engines or args.recipes is not None or args.records or args.schema)
     if args.models or (nothing and not args.tasks):
         _print("models", list(plugins("model", sources=args.sources)), args)

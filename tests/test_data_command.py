@@ -195,3 +195,12 @@ def test_no_traceback_where_stdout_is_closed(tmp_path):
     command = f"{sys.executable} -m suite.data list --json --data-dir {tmp_path} | true"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("action", ["list", "fetch", "verify", "where"])
+def test_a_task_without_files_says_so_and_nothing_else_is_touched(run, action):
+    assert run(action, "adding") == (0, "", "adding needs no files\n")
+    code, out, err = run(action, "adding", "digits5k")
+    assert (
+        code == 0 and (out or action == "where") and "cifar10" not in out and err.startswith("adding needs no files\n")
+    )

@@ -68,7 +68,23 @@ def rows(**ratios) -> list[table.Row]:
 
 def test_the_table_is_at_most_80_columns_wide():
     wide = [{**row, "step_ms": Timing(12345.6, 11111.1, 22222.2, 5).plain()} for row in rows(reference=12.34)]
-    assert all(len(line) <= 80 for line in table.lines(rows(fused=2.0, native=None) + wide))
+    noted = [{**row, "note": "a runner's step " * 9} for row in rows(runner=None)]
+    assert all(len(line) <= 80 for line in table.lines(rows(fused=2.0, native=None) + wide + noted))
+
+
+def test_the_table_ends_a_group_with_its_products_and_tells_notes():
+    other = [{**row, "threads": 2, "gemm_ms": None, "note": "+0.4% over a bare step"} for row in rows(runner=None)]
+    lines = list(table.lines([{**row, "gemm_ms": 5.0} for row in rows(fused=2.0, native=4.0)] + other))
+    assert [line.split()[2] for line in lines[1:3]] == ["fused", "native"]
+    assert lines[3].split()[2:] == [
+        "products",
+        "alone",
+        "1",
+        "5.0",
+        "8.00",
+    ]  # 4 times the loop in 10 ms: the loop has 40
+    assert lines[4] == "" and lines[5].split()[2] == "runner" and lines[6] == "  +0.4% over a bare step"
+    assert len(lines) == 7
 
 
 def test_only_ratios_at_one_thread_are_gated():

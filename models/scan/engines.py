@@ -98,8 +98,19 @@ def choose(
         if reason is not None:
             raise EngineError(f"engine {engine}: {reason}")
         return engine
-    order = ("triton", "fused", "reference") if device.type == "cuda" else ("native", "fused", "reference")
-    for name in order:
+    for name in _order(device.type):
         if why_not(name, cell, **facts) is None:  # type: ignore[arg-type]
             return name
     raise EngineError(f"no engine runs {type(cell).__name__} with precision {precision} on {device.type}")
+
+
+def _order(device_type: str) -> tuple[str, ...]:
+    """What ``auto`` tries, the fastest first."""
+    return ("triton" if device_type == "cuda" else "native", "fused", "reference")
+
+
+def passed_over(chosen: str, device_type: str) -> str:
+    """One line where ``auto`` took another engine than the fastest because this machine cannot run it, or nothing."""
+    first = _order(device_type)[0]
+    reason = None if chosen == first else unavailable(first, device_type)
+    return "" if reason is None else f"engine {first} cannot run here, {chosen} is used: {reason}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,21 +28,27 @@ def unmeasured(stored: Iterable[Row], rows: Iterable[Row]) -> int:
 
 
 def lines(rows: Sequence[Row]) -> Iterable[str]:
-    """The table, at most 80 columns wide."""
-    head = f"{'shape':11} {'model':19} {'engine':15} {'thr':>3} {'step ms':>7} {'quartiles':>11} {'x loop':>6}"
-    yield head
-    last = None
-    for row in rows:
-        group = (row["shape"], row["model"], row["threads"])
-        if last is not None and group != last:
+    """The table, at most 80 columns wide: engines, and last in each group what its matrix products alone take."""
+    yield f"{'shape':11} {'model':19} {'engine':15} {'thr':>3} {'step ms':>7} {'quartiles':>11} {'x loop':>6}"
+    groups = itertools.groupby(rows, lambda row: (row["shape"], row["model"], row["threads"]))
+    for number, (_, group) in enumerate(groups):
+        if number:
             yield ""
-        last = group
-        step = row["step_ms"]
-        quartiles = f"{_ms(step['q25'])}-{_ms(step['q75'])}"
-        ratio = "" if row["ratio_to_loop"] is None else f"{row['ratio_to_loop']:.2f}"
-        model = row["model"] if len(row["model"]) <= 19 else f"\N{HORIZONTAL ELLIPSIS}{row['model'][-18:]}"
-        text = f"{row['shape']:11} {model:19} {row['engine']:15} {row['threads']:>3} "
-        yield (text + f"{_ms(step['median']):>7} {quartiles:>11} {ratio:>6}").rstrip()
+        products: str | None = None
+        for row in group:
+            step, gemm, ratio = row["step_ms"], row["gemm_ms"], row["ratio_to_loop"]
+            yield _line(row, row["engine"], step["median"], f"{_ms(step['q25'])}-{_ms(step['q75'])}", ratio)
+            yield from textwrap.wrap(row["note"], 76, initial_indent="  ", subsequent_indent="  ")
+            if gemm:
+                products = _line(row, "products alone", gemm, "", ratio and ratio * step["median"] / gemm)
+        if products is not None:
+            yield products
+
+
+def _line(row: Row, engine: str, ms: float, quartiles: str, ratio: float | None) -> str:
+    model = row["model"] if len(row["model"]) <= 19 else f"\N{HORIZONTAL ELLIPSIS}{row['model'][-18:]}"
+    text = f"{row['shape']:11} {model:19} {engine:15} {row['threads']:>3} {_ms(ms):>7} {quartiles:>11} "
+    return (text + ("" if ratio is None else f"{ratio:>6.2f}")).rstrip()
 
 
 def _ms(value: float) -> str:

@@ -82,6 +82,7 @@ def report(args: argparse.Namespace) -> int:
 
     quiet_matplotlib()
     from suite.report.render import Choice, render
+    from suite.report.sharing import processes
     from suite.report.site.readme import insert
 
     models, tasks = (
@@ -90,7 +91,9 @@ def report(args: argparse.Namespace) -> int:
     choice = Choice(models, tasks, args.against)
     if args.readme and choice != Choice():
         raise UsageError("--readme: wanted the summary of all results, so no --models, --tasks or --against")
-    made = render(args.results_dir, args.reports_dir, formats=chosen, warn=_warn, choice=choice)
+    made = render(
+        args.results_dir, args.reports_dir, formats=chosen, warn=_warn, choice=choice, processes=processes()
+    )  # fmt: skip
     if made is None:
         raise UsageError(f"no records to render under {args.results_dir / 'records'}: make some with {_EXAMPLE}")
     if args.readme:

@@ -14,7 +14,7 @@ from suite.report.evidence.sections import sections
 from suite.report.site import first_page, model_page, pages, readme
 from suite.report.site.pages import Measurements
 from suite.report.site.site import Site
-from suite.report.site.views import View, view
+from suite.report.site.views import View, views
 from suite.report.tables import comparisons
 from suite.report.tables.table import FORMATS
 from suite.runs import Run
@@ -108,6 +108,7 @@ def render(
     formats: Sequence[str] = FORMATS,
     warn: Callable[[str], object],
     choice: Choice = Choice(),
+    processes: int = 1,
 ) -> Rendered | None:
     """Render the whole site.
 
@@ -117,6 +118,7 @@ def render(
         formats: files that each table is written in.
         warn: called with one line for each file that is left out.
         choice: of which records.
+        processes: how many draw figures.
 
     Returns:
         What was written, or None where there is no valid record.
@@ -152,11 +154,11 @@ def render(
     site.brought = descriptions(entries)
     site.findings = inputs.findings(results_dir / "findings", tell)
     with style.drawing():
-        views = [view(section, site) for section in sections(entries, failures, against=choice.against)]
-        _pages(site, views, measurements)
+        made = views(sections(entries, failures, against=choice.against), site, processes=processes)
+        _pages(site, made, measurements)
     site.assets()
     site.finish()
-    return _rendered(site, len(entries), len(lost), readme.digest([item.section for item in views]))
+    return _rendered(site, len(entries), len(lost), readme.digest([item.section for item in made]))
 
 
 def stand(entries: Sequence[Entry]) -> str:
@@ -179,17 +181,17 @@ def descriptions(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _pages(site: Site, views: Sequence[View], measurements: Measurements) -> None:
-    first_page.write(site, views)
-    _task_pages(site, views)
+def _pages(site: Site, made: Sequence[View], measurements: Measurements) -> None:
+    first_page.write(site, made)
+    _task_pages(site, made)
     models = wording.model_order(site.looks)
     for model in models:
-        model_page.write(model, views, site)
+        model_page.write(model, made, site)
     site.page("models.html", "list.html", title="Models", items=[_model_item(model, site) for model in models])
-    pages.published(site, views)
-    pages.paper_figures(site, views)
+    pages.published(site, made)
+    pages.paper_figures(site, made)
     pages.theory(site, measurements)
-    pages.speed(site, views, measurements)
+    pages.speed(site, made, measurements)
     site.page("methods.html", "methods.html", title="Methods")
 
 
@@ -198,8 +200,8 @@ def _model_item(model: str, site: Site) -> dict[str, str]:
     return {"title": about["title"], "text": about["summary"], "path": site.model_page(model)}
 
 
-def _task_pages(site: Site, views: Sequence[View]) -> None:
-    tasks = list(dict.fromkeys([*wording.TASK_TITLES, *(item.section.variant.task for item in views)]))
+def _task_pages(site: Site, made: Sequence[View]) -> None:
+    tasks = list(dict.fromkeys([*wording.TASK_TITLES, *(item.section.variant.task for item in made)]))
     items = []
     for task in tasks:
         about, path = site.task(task), site.task_page(task)
@@ -212,7 +214,7 @@ def _task_pages(site: Site, views: Sequence[View]) -> None:
             title=about["title"],
             name=task,
             task=about,
-            views=[item for item in views if item.section.variant.task == task],
+            views=[item for item in made if item.section.variant.task == task],
             published_list=site.table(table) if table else None,
         )
         items.append({"title": about["title"], "text": about["summary"], "path": path})

@@ -43,8 +43,9 @@ def check(
     groups = list({one.run.group: one for one in waiting}.values())
     if not dry:
         fetch([one.run for one in groups], args.data_dir)
-    for one in groups:
-        _check_model(one, args)
+    for line in dict.fromkeys(_check_model(one, args) for one in groups):
+        if line:
+            tell(line)
     tasks = Tasks(args.data_dir)
     for one in groups:
         try:
@@ -105,10 +106,14 @@ def check_task(run: Run, tasks: Tasks) -> None:
         raise UsageError(f"task {run.task!r} cannot be built: {type(error).__name__}: {error}") from error
 
 
-def _check_model(one: Planned, args: argparse.Namespace) -> None:
-    """Build the model small, on the CPU: its own checks speak before anything is trained."""
+def _check_model(one: Planned, args: argparse.Namespace) -> str:
+    """Build the model small, on the CPU: its own checks speak before anything is trained.
+
+    Returns:
+        Why ``auto`` passes over its fastest engine on this machine, or nothing.
+    """
     from models.contract import ModelError
-    from models.scan.engines import EngineError
+    from models.scan.engines import EngineError, passed_over
     from suite.recipes import TRAINER
 
     run = one.run
@@ -120,7 +125,8 @@ def _check_model(one: Planned, args: argparse.Namespace) -> None:
         model.precision = run.precision
         model.hidden_size = run.recipe["hidden_size"]
         dtype = torch.float64 if run.precision == "float64" else torch.float32
-        model.engine_for(torch.device(run.device_kind), dtype)
+        engine = model.engine_for(torch.device(run.device_kind), dtype)
+        return passed_over(engine, run.device_kind) if args.engine == "auto" and hasattr(model, "cell") else ""
     except (ModelError, EngineError) as error:
         raise UsageError(f"{run.model}: {error}") from error
     except (Exception, SystemExit) as error:  # a plug-in's constructor may raise anything

@@ -13,6 +13,7 @@ import torch
 from models.scan import engines, native
 from models.scan.native import build as builder
 from models.tanh import TanhCell
+from suite.run import main
 from tests.engines.common import needs_compiler, python
 
 TINY = """
@@ -103,6 +104,16 @@ def test_without_a_compiler_auto_takes_fused_and_native_fails_clearly(monkeypatc
     assert engines.choose("auto", TanhCell(), **facts) == "fused"
     with pytest.raises(engines.EngineError, match=r"engine native: no C\+\+ compiler found \(wanted CXX=/no/such"):
         engines.choose("native", TanhCell(), **facts)
+
+
+def test_a_grid_says_once_that_native_is_passed_over_and_why(monkeypatch, fresh, tmp_path, capsys):
+    monkeypatch.setenv("CXX", "/no/such/compiler")
+    names = ["--models", "tanh,lstm", "--tasks", "tests.plugins.tiny:Parity", "--seeds", "0,1"]
+    how = ["--executor", "inline", "--threads", "1", "--results-dir", str(tmp_path)]
+    said = "engine native cannot run here, fused is used: no C++ compiler found"
+    for more, count in ((["--epochs", "1"], 1), (["--epochs", "1"], 0), (["--epochs", "2", "--engine", "fused"], 0)):
+        assert main([*names, *how, *more]) == 0  # the second time all is there
+        assert capsys.readouterr().err.count(said) == count
 
 
 def test_a_broken_compiler_is_a_reason(monkeypatch, fresh):

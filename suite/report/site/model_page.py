@@ -9,7 +9,6 @@ from typing import Any
 from suite.report import command, content, wording
 from suite.report.evidence.entries import Entry
 from suite.report.evidence.groups import Group, Section
-from suite.report.plots import diagnostics
 from suite.report.site.site import Site
 from suite.report.site.views import View
 from suite.report.tables.leaderboard import heading
@@ -136,7 +135,7 @@ def write(model: str, views: Sequence[View], site: Site) -> None:
                     "records": site.table(records_table(group, view.section)),
                 }
             )
-            plot = diagnostics.diagnostics(view.section, group, site.looks) if group.primary else None
+            plot = view.diagnostics[group.key]
             if plot is not None:
                 plots.append(site.plot(plot))
     path = site.model_page(model)

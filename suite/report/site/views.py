@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from suite.report import wording
 from suite.report.evidence import published
-from suite.report.evidence.groups import Section
-from suite.report.plots import gradients, learning, steps
+from suite.report.evidence.groups import Group, Section
+from suite.report.plots import diagnostics, gradients, learning, steps
 from suite.report.plots.common import Plot
+from suite.report.sharing import shared
 from suite.report.site.site import Site
 from suite.report.style import Look
 from suite.report.tables import comparisons, leaderboard, targets
@@ -29,6 +31,7 @@ class View:
         targets: time to a target score and area under the curve, or None.
         pairs: paired comparisons, or None.
         plots: its figures, in order.
+        diagnostics: what each model measured of itself, by the key of its group, for the models' pages.
         task: the task's description.
         page: path of the task's page.
     """
@@ -40,6 +43,7 @@ class View:
     targets: Table | None
     pairs: Table | None
     plots: list[Plot]
+    diagnostics: Mapping[str, Plot | None]
     task: Mapping[str, Any]
     page: str
 
@@ -60,8 +64,24 @@ class View:
         return "; or ".join(dict.fromkeys(wording.options(values) for values in said))
 
 
-def view(section: Section, site: Site) -> View:
-    """Make a section's tables and figures and write their files."""
+def views(found: Sequence[Section], site: Site, *, processes: int = 1) -> list[View]:
+    """Make each section's tables and figures and write their files; figures are drawn in so many processes."""
+    groups = [(section, group) for section in found for group in section.groups if group.primary]
+    pieces: list[Callable[[], Sequence[Plot | None]]] = [partial(figures, section, site.looks) for section in found]
+    pieces += [partial(_measured, section, group, site.looks) for section, group in groups]
+    made = shared(pieces, processes)
+    measured = {(id(section), group.key): plot for (section, group), (plot,) in zip(groups, made[len(found) :])}
+    return [
+        _view(section, site, plots, {group.key: measured.get((id(section), group.key)) for group in section.groups})
+        for section, plots in zip(found, made)
+    ]
+
+
+def _measured(section: Section, group: Group, looks: Mapping[str, Look]) -> list[Plot | None]:
+    return [diagnostics.diagnostics(section, group, looks)]
+
+
+def _view(section: Section, site: Site, plots: Sequence[Plot | None], measured: Mapping[str, Plot | None]) -> View:
     full = leaderboard.table(section)
     short = site.table(leaderboard.short(section, full))
     full = site.table(replace(full, name=f"{full.name}-full"))
@@ -72,7 +92,8 @@ def view(section: Section, site: Site) -> View:
         published=_kept(comparisons.published_table(section), site),
         targets=_kept(targets.table(section), site),
         pairs=_kept(comparisons.pairs_table(section), site),
-        plots=[site.plot(plot) for plot in figures(section, site.looks)],
+        plots=[site.plot(plot) for plot in plots if plot is not None],
+        diagnostics=measured,
         task=site.task(section.variant.task),
         page=site.task_page(section.variant.task),
     )
@@ -88,14 +109,14 @@ def machines(section: Section) -> list[str]:
     return sorted({entry.machine for group in section.groups for entry in group.entries})
 
 
-def figures(section: Section, looks: Mapping[str, Look]) -> list[Plot]:
-    """A section's figures, in the order of the page; none for what its records do not hold."""
+def figures(section: Section, looks: Mapping[str, Look]) -> list[Plot | None]:
+    """A section's figures, in the order of the page; None for what its records do not hold."""
     found: list[Plot | None] = [learning.learning(section, looks, published=published.curves_for(section))]
     found += [learning.against_seconds(section, looks, machine) for machine in machines(section)]
     found += [learning.costs(section, looks), gradients.profiles(section, looks), gradients.norms(section, looks)]
     rows = steps.step_rows([section])
     found += [steps.step_times(section.slug, section.name, rows, looks, machine) for machine in machines(section)]
-    return [plot for plot in found if plot is not None]
+    return found
 
 
 def filters(views: Sequence[View]) -> list[tuple[str, str, list[str]]]:
