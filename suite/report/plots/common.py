@@ -69,14 +69,29 @@ def left_out(section: Section) -> str:
 
 
 def seeds_note(section: Section) -> str:
-    """How many seeds the lines rest on, and what the band is."""
+    """How many seeds and epochs the lines rest on, and what the band is."""
     counts = sorted({len(group.done) for group, _ in drawn(section)})
     word = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    length = epochs([group for group, _ in drawn(section)])
     if counts[-1] == 0:
-        return "No seed finished."
+        return f"No seed finished; {length}."
     if counts[-1] == 1:
-        return "One seed a model."
-    return f"Lines: median of {word} finished seeds; bands: from the lowest to the highest seed."
+        return f"One seed a model; {length}."
+    return f"Lines: median of {word} finished seeds; bands: from the lowest to the highest seed; {length}."
+
+
+def basis(section: Section) -> str:
+    """How many seeds a model, and how many epochs, a figure of the section rests on."""
+    groups = [group for group, _ in drawn(section)]
+    counts = sorted({len(group.done) for group in groups})
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f" {seeds} finished seed{'' if counts == [1] else 's'} a model; {epochs(groups)}."
+
+
+def epochs(groups: Sequence[Group]) -> str:
+    """The budgets of groups in words, ``120 epochs`` say."""
+    budgets = {(group.run.budget.epochs, group.run.budget.max_seconds) for group in groups}
+    return " or ".join(wording.budget(*one) for one in sorted(budgets, key=lambda one: (one[0], one[1] or 0.0)))
 
 
 def line_style(look: Look, dashes: str) -> dict[str, Any]:

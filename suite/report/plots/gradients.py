@@ -65,7 +65,7 @@ def profiles(section: Section, looks: Mapping[str, Look]) -> Plot | None:
         caption=f"{section.name}: Frobenius norm of the total gradient dL/dh at every time step, on the first 64"
         " validation examples; geometric mean over seeds, after training over finished runs where there are any."
         " The axis is cut"
-        f" {-round(np.log10(FLOOR))} decades below the largest norm.{common.left_out(section)}",
+        f" {-round(np.log10(FLOOR))} decades below the largest norm.{common.basis(section)}{common.left_out(section)}",
     )
 
 
@@ -112,5 +112,5 @@ def norms(section: Section, looks: Mapping[str, Look]) -> Plot | None:
         title="Gradient norm over training",
         caption=f"{section.name}: norm of the whole gradient before clipping. Median over an epoch's steps"
         f"{' (band: from the 10 % to the 90 % quantile)' if banded else ''}, geometric mean over seeds."
-        f"{common.left_out(section)}",
+        f"{common.basis(section)}{common.left_out(section)}",
     )

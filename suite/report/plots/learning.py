@@ -167,5 +167,6 @@ def costs(section: Section, looks: Mapping[str, Look]) -> Plot | None:
         name=f"costs-{section.slug}",
         title="Test metric against cost",
         caption=f"{section.name}: mean test {wording.METRIC_TITLES.get(section.metric, section.metric)} over seeds with"
-        f" its 95 % interval (none for one seed). Machines: {'; '.join(machines)}.{warning}{common.left_out(section)}",
+        f" its 95 % interval (none for one seed).{common.basis(section)} Machines: {'; '.join(machines)}.{warning}"
+        f"{common.left_out(section)}",
     )

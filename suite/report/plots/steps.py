@@ -89,11 +89,13 @@ def step_times(
         if any(row["shared"] for row in chosen)
         else ""
     )
+    runs = sum(int(str(row["runs"])) for row in chosen)
     return common.finish(
         figure,
         name=f"steps-{stem}-{machine}",
         title="Time a training step, by engine",
-        caption=f"{name} on {machine}: median over a run's steps, median over runs; bars: quartiles.{note}",
+        caption=f"{name} on {machine}: median over a run's last 2,000 steps at most, median over runs"
+        f" ({runs} in all); bars: quartiles.{note}",
     )
 
 

@@ -160,6 +160,11 @@ def steps_table(views: Sequence[View]) -> Table:
     return Table("steps", "Training step of the runs", columns, rows)
 
 
+_REPEATED = (
+    "Of the records at hand, whose own commands are on the models' pages. All runs of the protocol, to its last epoch:"
+)
+
+
 def paper_figures(site: Site, views: Sequence[View]) -> None:
     """The coRNN paper's figures from our records."""
     sections = [view.section for view in views]
@@ -191,8 +196,8 @@ def paper_figures(site: Site, views: Sequence[View]) -> None:
     parts = []
     for heading, plots, command in wanted:
         kept = [plot for plot in plots if plot is not None]
-        missing = "There are no records for this figure yet. This makes them:"
-        parts.append(Part(heading, plots=kept, wide=True) if kept else Part(heading, [missing], command))
+        told = _REPEATED if kept else "There are no records for this figure yet. This makes them:"
+        parts.append(Part(heading, [told], command, plots=kept, wide=True))
     lead = "The figures of the coRNN paper (Rusch and Mishra, ICLR 2021) drawn anew from the records of this suite."
     plain(site, "figures.html", "Paper figures", lead, parts)
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from suite.cli import short
 from suite.errors import DONE
+from suite.names import resolve
 from suite.plan import Planned
 from suite.runs import is_set
 from suite.store import Store
@@ -81,7 +82,7 @@ MOST_GROUPS = 12
 
 
 def settings(planned: Sequence[Planned]) -> list[str]:
-    """A line for each model and task: units, epochs, and what was set by hand; nothing for more than a dozen."""
+    """Units, epochs, what was set by hand, unusual options: a line a model and task, nothing for more than a dozen."""
     groups = {one.run.group: one for one in planned}
     lines = []
     for one in groups.values():
@@ -90,6 +91,9 @@ def settings(planned: Sequence[Planned]) -> list[str]:
         hand = [key for key, text in one.sources.items() if is_set(text) and key not in ("hidden_size", "epochs")]
         words = [f"H={run.recipe['hidden_size']}", f"{run.budget.epochs} epoch{'s' if run.budget.epochs > 1 else ''}"]
         words += [f"{key}={values[key]} by hand" for key in sorted(hand)]
+        task = resolve("task", run.task)
+        usual = {**task.options({}), **task.fixed}
+        words += [f"{key}={value}" for key, value in sorted(run.task_options.items()) if value != usual.get(key)]
         text = f"  {run.model} {run.task}: {', '.join(words)}"
         lines.append(textwrap.fill(text, width=80, subsequent_indent="    ", break_long_words=False))
     return lines if len(lines) <= MOST_GROUPS else []
