@@ -7,27 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.contract import ModelError, Recurrence, check_pair
-
-CHANGED = "x: wanted it left as it is, got it changed in place (x.mul_(2) in place of x * 2, say)"
-
-
-def _check(recurrence: Recurrence, x: Tensor, found: Any, version: int | None) -> None:
-    """What a recurrence gave for x (T,B,I): read out by shape alone, a wrong one would be trained without a word.
-
-    x may be the task's own data, not a copy: changed in place it would be other data from then on.
-    """
-    check_pair(recurrence, found)
-    if version is not None and x._version != version:
-        raise ModelError(f"{type(recurrence).__name__}.forward: {CHANGED}")
-    (h, final), (T, B), H = found, x.shape[:2], recurrence.hidden_size
-    for name, wanted, shape, got in (
-        ("h", "(T,B,H)", (T, B, H), h),
-        ("final state", "(B,N*H)", (B, recurrence.states * H), final),
-    ):
-        if not isinstance(got, Tensor) or tuple(got.shape) != shape:
-            words = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
-            raise ModelError(f"{type(recurrence).__name__}.forward: {name}: wanted {wanted} = {shape}, got {words}")
+from models.contract import Recurrence, check_run, version_of
 
 
 class SequenceModel(nn.Module):
@@ -67,11 +47,10 @@ class SequenceModel(nn.Module):
         x = x.transpose(0, 1)  # the one transpose: tasks are batch-first, recurrences time-first
         if self.embedding is not None:
             x = self.embedding(x)
-        # torch counts every change of a tensor in place, its views' too; in inference mode alone it does not
-        version = None if x.is_inference() else x._version
+        version = version_of(x)
         found = self.recurrence.run(x, profile=profile)
         if isinstance(self.recurrence, Recurrence):  # what only measures a loop gives no h
-            _check(self.recurrence, x, found, version)
+            check_run(self.recurrence, x, found, version)
         h, final = found
         if self.every_step:
             return self.readout(h).transpose(0, 1)

@@ -125,6 +125,32 @@ def check_pair(recurrence: Recurrence, found: Any) -> None:
     raise ModelError(f"{type(recurrence).__name__}.forward: wanted {wanted}; got {got}")
 
 
+CHANGED = "x: wanted it left as it is, got it changed in place (x.mul_(2) in place of x * 2, say)"
+
+
+def version_of(x: Tensor) -> int | None:
+    """Torch's count of changes of a tensor in place, its views' too; None in inference mode, which counts none."""
+    return None if x.is_inference() else x._version
+
+
+def check_run(recurrence: Recurrence, x: Tensor, found: Any, version: int | None) -> None:
+    """What a recurrence gave for x (T,B,I): read out by shape alone, a wrong one would be trained without a word.
+
+    x may be the task's own data, not a copy: changed in place it would be other data from then on.
+    """
+    check_pair(recurrence, found)
+    if version is not None and x._version != version:
+        raise ModelError(f"{type(recurrence).__name__}.forward: {CHANGED}")
+    (h, final), (T, B), H = found, x.shape[:2], recurrence.hidden_size
+    for name, wanted, shape, got in (
+        ("h", "(T,B,H)", (T, B, H), h),
+        ("final state", "(B,N*H)", (B, recurrence.states * H), final),
+    ):
+        if not isinstance(got, Tensor) or tuple(got.shape) != shape:
+            words = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
+            raise ModelError(f"{type(recurrence).__name__}.forward: {name}: wanted {wanted} = {shape}, got {words}")
+
+
 class CellRecurrence(Recurrence):
     """An architecture given as a ``Cell``: every engine that knows the cell can run it."""
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.contract import Recurrence, check_pair
+from models.contract import Recurrence, check_run, version_of
+from models.scan import graph
 
 
 class Stacked(Recurrence):
@@ -51,10 +52,11 @@ class Stacked(Recurrence):
     def forward(self, x: Tensor, *, profile: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Run over x (T,B,I); see ``Recurrence.forward``."""
         h, finals, row = x, [], self.states
-        for layer in self.layers:
-            row -= layer.states
-            found = layer.run(h, profile=None if profile is None else profile[row : row + layer.states])
-            check_pair(layer, found)
+        for number, layer in enumerate(self.layers):
+            row, version = row - layer.states, version_of(h)
+            with graph.layer(number):
+                found = layer.run(h, profile=None if profile is None else profile[row : row + layer.states])
+            check_run(layer, h, found, version)
             h, final = found
             finals.append(final)
         return h, torch.cat(finals[::-1], dim=-1)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from suite import recipes
 from suite.errors import UsageError
+from suite.keys import TRAINER
 from suite.names import Plugin, resolve
 from suite.runs import PRECISIONS, TRACKS, Budget, Run
 
@@ -151,7 +152,7 @@ def _check_owner(key: str, value: Any, models: Sequence[Plugin], tasks: Sequence
     """Refuse a key without a name that not every model has, and say whose it is."""
 
     def has(model: Plugin) -> bool:
-        return key in recipes.TRAINER or key in model.schema or key in model.fixed
+        return key in TRAINER or key in model.schema or key in model.fixed
 
     owners = [model.name for model in models if has(model)]
     owners = owners or [task.name for task in tasks if key in task.schema]

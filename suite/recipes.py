@@ -12,60 +12,22 @@ protocol), ``tuned:``, ``default:`` or ``set:``.
 from __future__ import annotations
 
 import functools
-import math
 import tomllib
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
 from suite.errors import UsageError, unknown
-from suite.names import Plugin, coerce, is_known
+from suite.keys import TRAINER, check_own_keys, counts, in_range, keys_for, options_of
+from suite.names import Plugin, is_known
 from suite.names import table as names
+from suite.runs import LATER
 from suite.store import safe_name
 
-OPTIMIZERS = ("adam", "rmsprop", "sgd", "adagrad")
 PRESETS = ("quick",)
 KINDS = ("published", "adapted", "tuned", "default", "set")
-
-
-@dataclass(frozen=True)
-class Key:
-    """One key of the trainer: its type, what it means, its range and its default.
-
-    ``only``: the optimizer that it is for. ``needs``: the key without which it has no effect. ``later``: left out of a
-    recipe where it changes nothing, so that the ids of runs made before there was such a key stay.
-    """
-
-    type: Any
-    sentence: str
-    default: Any = None
-    low: float = -math.inf
-    strict: bool = False
-    below: float = math.inf
-    only: str = ""
-    needs: str = ""
-    later: bool = False
-
-
-TRAINER: dict[str, Key] = {
-    "hidden_size": Key(int, "H, hidden units.", low=1),
-    "num_layers": Key(int, "Recurrent layers, one upon the other, of H units each.", default=1, low=1, later=True),
-    "batch_size": Key(int, "Examples a training step.", low=1),
-    "epochs": Key(int, "Epochs to train.", low=1),
-    "lr": Key(float, "Learning rate.", low=0, strict=True),
-    "optimizer": Key(str, "adam, rmsprop, sgd or adagrad, other settings as in torch.", default="adam"),
-    "rmsprop_alpha": Key(float, "Smoothing of RMSprop.", default=0.99, low=0, only="rmsprop"),
-    "sgd_momentum": Key(float, "Momentum of SGD.", default=0.0, low=0, below=1, only="sgd", later=True),
-    "sgd_nesterov": Key(bool, "Whether it is Nesterov's.", default=False, only="sgd", needs="sgd_momentum", later=True),
-    "lr_drop_epoch": Key(int, "After this epoch the rate is divided by lr_drop_factor; 0: never.", default=0, low=0),
-    "lr_drop_factor": Key(float, "See lr_drop_epoch.", default=10.0, low=0, strict=True, needs="lr_drop_epoch"),
-    "clip_norm": Key(float, "Total gradient norm is clipped to this; 0: no clipping.", default=0.0, low=0),
-    "eval_batch_size": Key(int, "Examples an evaluation step; 0: as memory allows.", default=0, low=0),
-    "test_every": Key(int, "Test after every k-th epoch, at a new best and at the end.", default=1, low=1),
-}
 
 
 @dataclass(frozen=True)
@@ -190,17 +152,6 @@ def _layers(
     return layers
 
 
-def check_own_keys(model: Plugin) -> None:
-    """Refuse a model whose hyperparameters a recipe could not tell from the trainer's keys.
-
-    Raises:
-        UsageError: one has the name of a trainer's key.
-    """
-    for key in model.schema:
-        if key in TRAINER:
-            raise UsageError(f"model {model.name}: its hyperparameter {key} has the name of a trainer's key")
-
-
 def load(
     model: Plugin, task: str, *, preset: str | None = None, track: str = "paper",
     overrides: Mapping[str, Any] | None = None, extra: Path | None = None,
@@ -230,13 +181,13 @@ def load(
             if key not in TRAINER and key not in model.schema:
                 raise UsageError(f"recipe {path}: [{name}]: {unknown('key', key, [*TRAINER, *model.schema])}")
         merged |= section
-        _check_used(f"recipe {path}: [{name}] ", section, merged)
+        _check_used(f"recipe {path}: [{name}] ", model, section, merged)
     before = dict(merged)
     for key, value in (overrides or {}).items():
         if key not in TRAINER and key not in model.schema and key not in model.fixed:
             raise UsageError(unknown(f"key of {model.name}'s recipe", key, [*TRAINER, *model.schema]))
         merged[key] = (value, "set: on the command line")
-    _check_used(f"{model.name}.", overrides or {}, merged)
+    _check_used(f"{model.name}.", model, overrides or {}, merged)
     try:
         recipe = _checked(model, merged)
         same = {key for key in overrides or {} if key in before and recipe.values.get(key) == before[key][0]}
@@ -247,49 +198,36 @@ def load(
         raise UsageError(f"recipe {path}: {error}") from error
 
 
-def _check_used(where: str, given: Container[str], merged: Mapping[str, tuple[Any, str]]) -> None:
+def _check_used(
+    where: str, model: Plugin, given: Mapping[str, Any], merged: Mapping[str, tuple[Any, str]]
+) -> None:  # fmt: skip
     """Refuse a key that other keys leave without effect: it would make another run of the same training."""
-    value = {key: merged[key][0] if key in merged else rule.default for key, rule in TRAINER.items()}
-    for key, rule in TRAINER.items():
-        if key in given and rule.only not in ("", value["optimizer"]):
+    known = keys_for(model)
+    value = {key: merged[key][0] if key in merged else rule.default for key, rule in known.items()}
+    for key, rule in known.items():
+        if key not in given or (key in LATER and value[key] == rule.default):
+            continue
+        if rule.only not in ("", value["optimizer"]):
             raise UsageError(f"{where}{key}: has no effect with optimizer {value['optimizer']}: wanted {rule.only}")
-        if key in given and rule.needs and value[rule.needs] in (0, "0"):
-            raise UsageError(f"{where}{key}: has no effect without {rule.needs}: wanted both or none")
+        if rule.needs and value[rule.needs] in (0, "0"):
+            raise UsageError(f"{where}{key}: has no effect without {rule.needs}: wanted {rule.needs} with it")
 
 
 def _checked(model: Plugin, merged: Mapping[str, tuple[Any, str]]) -> Recipe:
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for key, rule in TRAINER.items():
+    for key, rule in keys_for(model).items():
         value, source = merged.get(key, (rule.default, "default: of the suite"))
         if value is None:
             raise UsageError(f"{model.name}: the recipe has no {key}: wanted one ({rule.sentence})")
-        value = _in_range(f"{model.name}.{key}", value, rule)
-        if not rule.later or (value != rule.default and _counts(rule, values)):
+        value = in_range(f"{model.name}.{key}", value, rule)
+        if key not in LATER or (value != rule.default and counts(rule, values)):
             values[key], sources[key] = value, source
-    options = {key: value for key, (value, _) in merged.items() if key not in TRAINER}
+    options = options_of(model, {key: value for key, (value, _) in merged.items()})
     for key, value in model.options(options).items():
         values[key] = value
         sources[key] = merged[key][1] if key in merged else "default: of the model's class"
     return Recipe(values, sources)
-
-
-def _counts(rule: Key, values: Mapping[str, Any]) -> bool:
-    """Whether other keys leave this one an effect."""
-    return rule.only in ("", values.get("optimizer")) and (not rule.needs or bool(values.get(rule.needs)))
-
-
-def _in_range(name: str, value: Any, rule: Key) -> Any:
-    value = coerce(name, value, Parameter("x", Parameter.KEYWORD_ONLY, annotation=rule.type))
-    if rule.type is str:
-        if value not in OPTIMIZERS:
-            raise UsageError(f"{name}: {unknown('optimizer', value, OPTIMIZERS)}")
-        return value
-    good = value > rule.low if rule.strict else value >= rule.low
-    if not good or not value < rule.below:
-        below = f" and < {rule.below:g}" if math.isfinite(rule.below) else ""
-        raise UsageError(f"{name}: wanted {'>' if rule.strict else '>='} {rule.low:g}{below}, got {value}")
-    return value
 
 
 def task_options(task: str, *, preset: str | None, extra: Path | None = None) -> dict[str, Any]:

@@ -12,6 +12,9 @@ SCHEMA = 1
 TRACKS = ("paper", "matched-params", "matched-time", "tuned")
 PRECISIONS = ("float32", "float64", "tf32", "bf16")
 
+# Keys of the trainer that are left out of a recipe where they change nothing: what holds then.
+LATER: dict[str, Any] = {"num_layers": 1, "sgd_momentum": 0.0, "sgd_nesterov": False}
+
 
 def canonical(value: object) -> str:
     """Canonical JSON: sorted keys, no spaces, no NaN. Equal values give equal text."""
@@ -57,7 +60,7 @@ class Run:
         task_version: ``Task.version`` of the task's class.
         model_options: options that the table's row fixes (``{"gated": True}``).
         task_options: every option of the task with its value, the data variant among them.
-        recipe: trainer keys (``suite.recipes.TRAINER``) and the model's hyperparameters, one flat table.
+        recipe: trainer keys (``suite.keys.TRAINER``) and the model's hyperparameters, one flat table.
         track: paper, matched-params, matched-time or tuned.
         budget: epochs and seconds.
         precision: arithmetic of the recurrence.

@@ -46,7 +46,10 @@ def test_units_epochs_and_what_was_set_by_hand_are_told(tmp_path, capsys):
     words = ["--models", "cornn,lstm", "--tasks", "adding", "--seeds", "0-1", "--results-dir", str(tmp_path)]
     assert main([*words, "--dry-run", *SMALL, "--set", "cornn.dt=0.05", "--epochs", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "  cornn adding: H=4, 1 epoch, dt=0.05 by hand" in lines and "  lstm adding: H=4, 1 epoch" in lines
+    options = "epoch_steps=2, length=20"
+    told = " ".join(line.strip() for line in lines)
+    assert f"cornn adding: H=4, 1 epoch, dt=0.05 by hand, {options}" in told
+    assert f"lstm adding: H=4, 1 epoch, {options}" in told and max(map(len, lines)) <= 80
     assert main([*words, "--dry-run", "--seeds", "0", "--json"]) == 0
     row = json.loads(capsys.readouterr().out.splitlines()[0])
     assert row["recipe"]["hidden_size"] == 128 and row["task_options"]["length"] == 500 and row["epochs"] == 600

@@ -115,6 +115,11 @@ def test_it_keeps_the_contract(capsys):
     assert "FAULT" not in capsys.readouterr().out
 
 
+def test_a_check_lays_outputs_out_as_a_model_does(capsys):
+    assert check(["--tasks", "tests.plugins.deep:Flat"]) == 1
+    assert "view size is not compatible" in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     """Two seeds of two models, one by one."""

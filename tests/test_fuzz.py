@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from suite import recipes
 from suite.errors import SuiteError, UsageError
+from suite.keys import TRAINER
 from suite.names import resolve
 from suite.plan import MOST_SEEDS, Request, expand, parse_seeds, parse_set
 from suite.record import RecordError, canonical, dumps, load, validate
@@ -185,11 +186,7 @@ TOML_VALUES = st.one_of(
 )  # fmt: skip
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from([*recipes.TRAINER, "dt", "gamma", "epsilon", "x", "source", "sources"]), TOML_VALUES
-    )
-)
+@given(st.dictionaries(st.sampled_from([*TRAINER, "dt", "gamma", "epsilon", "x", "source", "sources"]), TOML_VALUES))
 def test_recipes_of_any_values_name_the_file_or_are_sound(values):
     path = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp") / "rnnbench-fuzz" / "adding.toml"
     path.parent.mkdir(exist_ok=True)
@@ -223,7 +220,7 @@ def test_seeds_are_few_and_known_or_refused(text):
         )
 
 
-KEYS = st.sampled_from([*recipes.TRAINER, "rate", "dt", "engine", "length", "seed", "", "a b"])
+KEYS = st.sampled_from([*TRAINER, "rate", "dt", "engine", "length", "seed", "", "a b"])
 VALUES = st.one_of(TOML_VALUES, st.text(max_size=10), st.just("1\nx = 2"), st.just("0x10"), st.just("'''"))
 
 

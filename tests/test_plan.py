@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from models import MODELS
 from suite import recipes
 from suite.errors import UsageError
+from suite.keys import TRAINER
 from suite.names import coerce, resolve
 from suite.plan import Request, expand, parse_seeds, parse_set
-from suite.runs import Run, canonical, seed_for
+from suite.runs import LATER, Run, canonical, seed_for
 from tasks import TASKS
 
 
@@ -244,7 +245,7 @@ def test_a_later_key_is_in_a_recipe_only_where_it_changes_something(tmp_path: Pa
     )
     assert plain.id == zero.id and "sgd_momentum" not in plain.recipe and len({plain.id, moving.id, nesterov.id}) == 3
     assert (moving.recipe["sgd_momentum"], "sgd_nesterov" in moving.recipe) == (0.9, False)
-    assert not {key for key, rule in recipes.TRAINER.items() if rule.later} & set(plan()[0].run.recipe)
+    assert set(LATER) <= set(TRAINER) and not set(LATER) & set(plan()[0].run.recipe)
     base = '[default]\nsource = "default: x"\nhidden_size = 4\nbatch_size = 2\nepochs = 1\nlr = 3e-3\n'
     (tmp_path / "adding.toml").write_text(f'{base}optimizer = "sgd"\nsgd_momentum = 0.9\nsgd_nesterov = true\n')
     for key, value, left in (
@@ -258,6 +259,12 @@ def test_a_later_key_is_in_a_recipe_only_where_it_changes_something(tmp_path: Pa
             == left
             == {"sgd_momentum", "sgd_nesterov"} & set(one.sources)
         )
+
+
+@pytest.mark.parametrize("sets", [(("sgd_nesterov", False),), (("optimizer", "sgd"), ("sgd_nesterov", False))])
+def test_a_later_key_at_its_default_may_be_said(sets):
+    (one,) = plan(sets=tuple((None, key, value) for key, value in sets))
+    assert "sgd_nesterov" not in one.run.recipe
 
 
 def test_setting_what_the_recipe_has_anyway_changes_nothing():

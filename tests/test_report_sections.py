@@ -116,6 +116,16 @@ def test_recipes_of_one_model_are_kept_apart_and_labelled_by_what_differs():
     assert sum(group.primary for group in section.groups) == 1
 
 
+def test_what_a_recipe_leaves_out_has_its_value_in_a_label():
+    sgd = {"optimizer": "sgd"}
+    runs = [make.run(), make.run(recipe=sgd), make.run(recipe={**sgd, "sgd_momentum": 0.9, "num_layers": 2})]
+    (section,) = sections(entries(*map(make.record, runs)))
+    adam, plain, moving = sorted((group.label for group in section.groups), key=len)
+    assert adam == "coRNN [num_layers=1, optimizer=adam]"
+    assert plain == "coRNN [num_layers=1, optimizer=sgd, sgd_momentum=0]"
+    assert moving == "coRNN [num_layers=2, optimizer=sgd, sgd_momentum=0.9]"
+
+
 def test_a_recipe_set_by_hand_says_so_where_it_stands_alone():
     changed = make.record(
         make.run(recipe={"epsilon": 2.0}), sources={"epsilon": "set: by hand", "hidden_size": "set: H"}

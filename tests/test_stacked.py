@@ -12,13 +12,15 @@ import torch
 
 from models import MODELS, build
 from models.classifier import SequenceModel
+from models.scan import graph
 from models.stacked import Stacked
-from suite import run
+from suite import check, run
 from suite.plan import Request, expand
 from suite.report.__main__ import main as report
 from suite.work.building import build_model, build_task
 from suite.work.estimates.sizes import Tasks, bare_model, likely_engine, products, stored_blocks
 from suite.work.weights import load_trained
+from tests.test_graph import Again
 
 PLAIN = "tests.plugins.tiny:Leaky"
 TASK = "tests.plugins.tiny:Parity"
@@ -176,3 +178,58 @@ def test_a_number_of_layers_is_one_at_least(value, words, tmp_path, capsys):
     names = ["--models", "tanh", "--tasks", TASK, "--set", f"num_layers={value}", "--results-dir", str(tmp_path)]
     assert run.main(names) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("deep:Cut", "Cut.forward: wanted h with gradients to its parameters and to x, for the layer below"),
+        ("deep:FinalOnly", "FinalOnly.forward: wanted h with gradients to its parameters and to x, for the layer"),
+        ("disobedient:Wide", "Wide.forward: h: wanted (T,B,H) = (6, 40, 6), got (6, 40, 7)"),
+        ("careless:OnlyH", "OnlyH.forward: wanted a pair"),
+    ],
+)
+def test_a_layer_that_breaks_its_promise_is_named(name, said, tmp_path, capsys):
+    words = ["--models", f"tests.plugins.{name}", "--tasks", TASK, "--epochs", "1", "--results-dir", str(tmp_path)]
+    sets = ["--set", "num_layers=2", "--set", "hidden_size=6", "--set", "batch_size=16"]
+    assert run.main([*words, *sets, "--executor", "inline", "--threads", "1"]) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "said"), [("Cut", "no gradient reaches x"), ("FinalOnly", "only through the final")])
+def test_a_check_finds_what_would_not_stack(name, said, capsys):
+    assert check.main(["--models", f"tests.plugins.deep:{name}"]) == 1
+    assert said in capsys.readouterr().out
+
+
+def test_a_models_own_number_of_layers_is_its_own(tmp_path):
+    name = "tests.plugins.deep:OwnLayers"
+    (one,) = planned(name)
+    assert one.recipe["num_layers"] == 3 and planned(name, ("num_layers", 2))[0].recipe["num_layers"] == 2
+    made = build_model(one, build_task(one, None), engine="auto").recurrence
+    assert not isinstance(made, Stacked) and made.inner.num_layers == 3
+    words = ["--models", f"{name},tanh", "--tasks", TASK, "--epochs", "1", "--results-dir", str(tmp_path)]
+    assert run.main([*words, "--set", "num_layers=2", "--executor", "inline", "--keep-weights"]) == 0
+    (path,) = (tmp_path / "records").rglob("tests.plugins.deep*/**/*.json")
+    assert run.main(["--replay", str(path), "--executor", "inline"]) == 0
+    (path,) = (tmp_path / "weights").rglob("tests.plugins.deep*/**/*.pt")
+    assert load_trained(path).model.recurrence.inner.num_layers == 2
+
+
+def test_each_layer_keeps_recordings_of_its_own(monkeypatch):
+    """Layers of one architecture have equal cells: one recording for both would be replayed twice a step."""
+    monkeypatch.setattr("models.scan.engines.unavailable", lambda name, device: None)
+    monkeypatch.setitem(graph.call.__kwdefaults__, "recording", Again)
+    graph.clear()
+    Again.made, shapes = 0, [(9, b, 3) for b in range(1, 6)]
+    model, plain = stack("tanh", (3, 5, 5, 5), "graph"), stack("tanh", (3, 5, 5, 5), "reference")
+    for epoch in range(2):
+        for shape in shapes:
+            x = torch.randn(shape, generator=torch.Generator().manual_seed(epoch))
+            for one in (model, plain):
+                one.zero_grad()
+                one.run(x)[0].square().sum().backward()
+            for mine, other in zip(model.parameters(), plain.parameters(), strict=True):
+                assert torch.allclose(mine.grad, other.grad, rtol=1e-4, atol=1e-6)
+    assert Again.made == 3 * len(shapes)
+    graph.clear()

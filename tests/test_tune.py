@@ -94,7 +94,7 @@ def test_a_models_section_lies_over_the_default_and_set_keys_are_left_out():
         ("lr = 3", "wanted { low, high, log } or"),
         ("lr = { low = 1.0 }", "wanted { low, high, log } or"),
         ("lr = { low = 2.0, high = 1.0 }", "wanted low < high, got 2.0 and 1.0"),
-        ("lr = { low = 0.0, high = 1.0, log = true }", "both > 0 for log"),
+        ("clip_norm = { low = 0.0, high = 1.0, log = true }", "both > 0 for log"),
         ("lr = { low = 0.1, high = 1.0, log = 3 }", "wanted bool"),
         ("lr = { choices = [1.0] }", "two choices or more"),
         ("optimizer = { choices = ['adam', 3] }", "wanted str, got 3"),

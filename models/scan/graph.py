@@ -9,7 +9,8 @@ memory of one forward and backward: sequences of ever new lengths are not for it
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from models.scan.cell import Cell
 from models.scan.engines import EngineError
 from models.scan.recording import Body, Recording
 
-KEPT = 8  # recordings; training, evaluation and their last, smaller batches take four
+KEPT = 8  # recordings of a layer; training, evaluation and their last, smaller batches take four
 
 Made = TypeVar("Made")
 
@@ -72,9 +73,21 @@ class _Replay(torch.autograd.Function):
         return (None, None, *grads)
 
 
-_recordings: OrderedDict[Hashable, Recording] = OrderedDict()
+_recordings: OrderedDict[tuple[Hashable, ...], Recording] = OrderedDict()
+_layer = 0
 # Whose recording failed: before torch 2.13 the allocator may count it as under way from then on (pytorch #180395).
 broken = ""
+
+
+@contextmanager
+def layer(number: int) -> Iterator[None]:
+    """Recordings made and used within are those of this layer of a stack, whose layers may have equal cells."""
+    global _layer
+    before, _layer = _layer, number
+    try:
+        yield
+    finally:
+        _layer = before
 
 
 def clear() -> None:
@@ -114,7 +127,7 @@ def call(
         raise EngineError("engine graph: it cannot run under autocast; leave autocast off")
     tracked = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     profile = profile if tracked else None
-    full = (key, *(_facts(t, tracked) for t in tensors), _facts(profile, False))
+    full = (key, _layer, *(_facts(t, tracked) for t in tensors), _facts(profile, False))
     with torch.cuda.device_of(next(t for t in tensors if t is not None)):
         if full not in _recordings:
             examples = [t if t is None or tracked else t.detach() for t in tensors]
@@ -122,8 +135,8 @@ def call(
             _recordings[full] = _recording(partial(recording, body, examples, profile), tensors, key)
             for buffer, before in held:
                 buffer.copy_(before)
-            while len(_recordings) > KEPT:
-                _recordings.popitem(last=False)
+            for old in [known for known in _recordings if known[:2] == full[:2]][:-KEPT]:
+                del _recordings[old]
         _recordings.move_to_end(full)
         if tracked and _recordings[full].behind():
             _recording(_recordings[full].catch_up, tensors, key)

@@ -13,9 +13,9 @@ from models.classifier import SequenceModel
 from models.contract import Recurrence
 from models.stacked import Stacked
 from suite.errors import SuiteError
+from suite.keys import options_of
 from suite.names import resolve
-from suite.recipes import TRAINER
-from suite.runs import Run, seed_for
+from suite.runs import LATER, Run, seed_for
 from tasks.contract import SPLITS, Spec, Task
 
 
@@ -54,10 +54,10 @@ def model_for(run: Run, spec: Spec, embedding: Callable[[], Tensor | None], *, e
 
 def recurrence_for(run: Run, spec: Spec, *, engine: str) -> Recurrence:
     """The run's architecture, of one layer or of several, drawn from torch's global generator."""
-    cls, H = resolve("model", run.model).cls, run.recipe["hidden_size"]
-    options = {key: value for key, value in run.recipe.items() if key not in TRAINER}
-    inputs = [spec.input_size, *[H] * (run.recipe.get("num_layers", 1) - 1)]
-    layers = [cls(size, H, engine=engine, **run.model_options, **options) for size in inputs]
+    plugin, H = resolve("model", run.model), run.recipe["hidden_size"]
+    options = {**run.model_options, **options_of(plugin, run.recipe)}
+    more = 0 if "num_layers" in options else run.recipe.get("num_layers", LATER["num_layers"]) - 1
+    layers = [plugin.cls(size, H, engine=engine, **options) for size in [spec.input_size, *[H] * more]]
     return layers[0] if len(layers) == 1 else Stacked(layers)
 
 

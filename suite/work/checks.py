@@ -114,14 +114,13 @@ def _check_model(one: Planned, args: argparse.Namespace) -> str:
     """
     from models.contract import ModelError
     from models.scan.engines import EngineError, passed_over
-    from suite.recipes import TRAINER
+    from suite.keys import options_of
 
     run = one.run
-    options = {key: value for key, value in run.recipe.items() if key not in TRAINER}
+    plugin = resolve("model", run.model)
+    options = options_of(plugin, run.recipe)
     try:
-        model = resolve("model", run.model).cls(
-            2, min(run.recipe["hidden_size"], 16), engine=args.engine, **run.model_options, **options
-        )
+        model = plugin.cls(2, min(run.recipe["hidden_size"], 16), engine=args.engine, **run.model_options, **options)
         model.precision = run.precision
         model.hidden_size = run.recipe["hidden_size"]
         dtype = torch.float64 if run.precision == "float64" else torch.float32

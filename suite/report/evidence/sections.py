@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from suite.report import wording
 from suite.report.evidence.entries import Entry
 from suite.report.evidence.groups import OWN_BUDGET, Group, Section, Variant
-from suite.runs import TRACKS, Run, canonical, is_set
+from suite.runs import LATER, TRACKS, Run, canonical, is_set
 
 NAMED = ("data", "length", "noise", "train_examples", "vectors")  # options that always stand in a variant's name
 
@@ -156,10 +156,15 @@ def _choose_primaries(section: Section) -> None:
 def _flat(run: Run) -> dict[str, str]:
     values = {"precision": run.precision, "device": run.device_kind, "version": run.model_version}
     values |= {"epochs": run.budget.epochs, "seconds": run.budget.max_seconds}
-    values |= dict(run.recipe)
+    values |= {key: value for key, value in LATER.items() if _counts(key, run)} | dict(run.recipe)
     return {key: canonical(value) for key, value in values.items()} | {
         f"option {key}": canonical(value) for key, value in run.model_options.items()
     }
+
+
+def _counts(key: str, run: Run) -> bool:
+    """Whether a key that a recipe leaves out has a meaning there."""
+    return not key.startswith("sgd_") or run.recipe.get("optimizer") == "sgd"
 
 
 def _label(section: Section) -> None:
@@ -169,8 +174,9 @@ def _label(section: Section) -> None:
         mine = _flat(group.run)
         keys = sorted({key for other in family for key in other})
         by_hand = set(group.by_hand)
-        differing = [key for key in keys if key in by_hand or any(other.get(key) != mine.get(key) for other in family)]
-        words = ", ".join(f"{key}={_plain(mine.get(key))}" for key in differing)
+        rivals = {key: [other.get(key) for other in family if key in other or key not in LATER] for key in keys}
+        differing = [key for key in keys if key in by_hand or any(other != mine.get(key) for other in rivals[key])]
+        words = ", ".join(f"{key}={_plain(mine.get(key))}" for key in differing if key in mine or key not in LATER)
         group.label = f"{title} [{words}]" if words else title
     models: dict[str, set[str]] = {}
     for group in section.groups:

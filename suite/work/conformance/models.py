@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from models.classifier import CHANGED, SequenceModel
-from models.contract import CellRecurrence, Recurrence, check_pair
+from models.classifier import SequenceModel
+from models.contract import CHANGED, CellRecurrence, Recurrence, check_pair
 from models.scan.engines import NAMES, EngineError
 from suite.errors import UsageError, words
+from suite.keys import check_own_keys
 from suite.names import Plugin
-from suite.recipes import check_own_keys
 from suite.work.building import seeded
 from suite.work.conformance.finding import Broken, Finding, Findings, Noted, asked
 from suite.work.conformance.numbers import answers_of, apart, far, gradients_of, loss_of
@@ -174,6 +174,7 @@ class _Asked:
         found = gradients_of(model, self.x)
         if not any(g is not None for g in found.values()):
             raise Broken(f"no gradient reaches any of its {trained} parameters: is h detached from them?")
+        self._through()
         bad = [name for name, g in found.items() if g is not None and not bool(g.isfinite().all())]
         if bad:
             raise Broken(f"not finite: {', '.join(bad)}")
@@ -181,6 +182,17 @@ class _Asked:
         if without:
             raise Noted(f"none reaches {', '.join(without)}")
         return f"finite, for all {len(found)} parameters"
+
+    def _through(self) -> None:
+        """From h alone to the parameters, and to x."""
+        model, x = self.built(), self.x.clone().requires_grad_()
+        h, _ = model(x)
+        if h.requires_grad:
+            h.sum().backward()
+        if all(parameter.grad is None for parameter in model.parameters()):
+            raise Broken("no gradient reaches its parameters through h, only through the final state")
+        if x.grad is None:
+            raise Broken("no gradient reaches x: an embedding, or a layer below, would stay as it was drawn")
 
     def profile(self) -> str:
         """Filled in full, or not at all."""

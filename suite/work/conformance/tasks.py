@@ -159,9 +159,8 @@ class _Asked:
         (batch, *_) = self.few(task, "valid", 0)
         rows = len(batch.y)
         steps = (batch.x.shape[1],) if task.spec.every_step else ()
-        outputs = torch.randn(
-            rows, *steps, task.spec.output_size, generator=torch.Generator().manual_seed(0), requires_grad=True
-        )
+        drawn = torch.randn(*steps, rows, task.spec.output_size, generator=torch.Generator().manual_seed(0))
+        outputs = (drawn.transpose(0, 1) if steps else drawn).requires_grad_()  # laid out as a model's are
         before = _random_state()
         loss, scores = loss_of(task, outputs, batch), scores_of(task, outputs.detach(), batch)
         if _random_state() != before:

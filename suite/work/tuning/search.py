@@ -15,6 +15,7 @@ from typing import Any
 
 from suite import recipes
 from suite.errors import UsageError, unknown
+from suite.keys import TRAINER, in_range, keys_for
 from suite.names import Plugin, coerce
 
 DIGITS = 4  # significant digits of a value that is tried: a recipe is for people
@@ -90,20 +91,20 @@ def space(
 
 def _axis(model: Plugin, key: str, value: Any, path: Path) -> Axis:
     where = f"recipe {path}: search space of {model.name}: {key}"
-    if key not in recipes.TRAINER and key not in model.schema:
-        raise UsageError(f"recipe {path}: [search]: {unknown('key', key, [*recipes.TRAINER, *model.schema])}")
-    rule = (
-        Parameter(key, Parameter.KEYWORD_ONLY, annotation=recipes.TRAINER[key].type)
-        if key in recipes.TRAINER
-        else model.schema[key]
-    )
+    if key not in TRAINER and key not in model.schema:
+        raise UsageError(f"recipe {path}: [search]: {unknown('key', key, [*TRAINER, *model.schema])}")
+    own = keys_for(model)
+
+    def checked(found: Any) -> Any:
+        return in_range(where, found, own[key]) if key in own else coerce(where, found, model.schema[key])
+
     if not isinstance(value, dict) or not (set(value) == {"choices"} or {"low", "high"} <= set(value) <= _RANGE):
         raise UsageError(f"{where}: wanted {{ low, high, log }} or {{ choices = [...] }}, got {value!r}")
     if "choices" in value:
         if not isinstance(value["choices"], list) or len(value["choices"]) < 2:
             raise UsageError(f"{where}: wanted two choices or more, got {value['choices']!r}")
-        return Axis(key, choices=tuple(coerce(where, choice, rule) for choice in value["choices"]))
-    low, high = (coerce(where, value[end], rule) for end in ("low", "high"))
+        return Axis(key, choices=tuple(checked(choice) for choice in value["choices"]))
+    low, high = (checked(value[end]) for end in ("low", "high"))
     log = coerce(where, value.get("log", False), Parameter(key, Parameter.KEYWORD_ONLY, annotation=bool))
     if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and low < high) or (log and low <= 0):
         raise UsageError(f"{where}: wanted low < high{', both > 0 for log' if log else ''}, got {low} and {high}")

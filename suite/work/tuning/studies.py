@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from suite.errors import DONE, UsageError
+from suite.keys import with_effect
 from suite.names import resolve
 from suite.plan import Planned, Request, expand
 from suite.record import RecordError, load
-from suite.runs import seed_for
+from suite.runs import LATER, seed_for
 from suite.store import Store
 from suite.work.driver import Outcome
 from suite.work.telling import tell
@@ -95,9 +96,11 @@ class Study:
 
     def ask(self, count: int) -> list[Planned]:
         """Propose ``count`` trials and return their runs."""
+        recipe = expand(self.request)[0].run.recipe
         for _ in range(count):
             proposal = self.sampler.ask()
             values = {key: axis.suggest(proposal) for key, axis in self.axes.items()}
+            values = with_effect(resolve("model", self.model), values, recipe)
             tried = {"test_every": SELDOM, **values}
             sets = (*((self.model, key, value) for key, value in tried.items()), *self.request.sets)
             (one,) = expand(replace(self.request, sets=sets))
@@ -149,7 +152,8 @@ def studies(request: Request, *, seed: int) -> list[Study]:
             sampler = package.samplers.TPESampler(seed=seed_for("tune", model, task, seed) % 2**32)
             study = package.create_study(sampler=sampler, direction="minimize")
             recipe = expand(narrow)[0].run.recipe
-            study.enqueue_trial({key: recipe[key] for key, axis in axes.items() if axis.holds(recipe[key])})
+            before = {key: recipe.get(key, LATER.get(key)) for key in axes}
+            study.enqueue_trial({key: value for key, value in before.items() if axes[key].holds(value)})
             found.append(Study(narrow, axes, study))
     return found
 

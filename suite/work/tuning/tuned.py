@@ -12,7 +12,7 @@ from typing import Any
 from suite.errors import UsageError
 from suite.names import resolve
 from suite.recipes import PRESETS, load
-from suite.runs import is_set
+from suite.runs import LATER, is_set
 from suite.store import write_atomic
 from suite.work.tuning.studies import Study, Trial
 
@@ -56,7 +56,8 @@ def _by_hand(study: Study, best: Trial) -> dict[str, Any]:
     names = (None, study.model)
     keys = dict.fromkeys(key for name, key, _ in study.request.sets if name in names and key not in best.values)
     recipe, sources = best.planned.run.recipe, best.planned.sources
-    return {key: recipe[key] for key in keys if key in recipe and is_set(sources[key])}
+    left_out = {key: LATER[key] for key in keys if key in LATER and key not in recipe}
+    return {key: recipe[key] for key in keys if key in recipe and is_set(sources[key])} | left_out
 
 
 def _base(study: Study) -> dict[str, tuple[Any, str]]:
