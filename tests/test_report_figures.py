@@ -204,9 +204,9 @@ def test_a_long_run_stands_beside_the_mean_over_more_seeds():
     assert {"coRNN, 12 epochs, 3 seeds", "coRNN, 25 epochs, 1 seed"} <= texts
 
 
-def hand_set(task, seed, better):
-    run = make.run("cornn", task, seed, recipe={"epsilon": 2.0})
-    made = make.record(run, sources={"epsilon": "set: on the command line"})
+def hand_set(task, seed, better, **changes):
+    run = make.run("cornn", task, seed, recipe={"epsilon": 2.0}, **changes)
+    made = make.record(run, sources=dict.fromkeys(["epsilon", *changes], "set: on the command line"))
     made["metrics"]["valid"] = 1e-6 if better else 10.0
     return made
 
@@ -218,6 +218,31 @@ def test_a_recipe_set_by_hand_is_drawn_where_it_does_better(better):
         plot = paper.adding(found, LOOKS)
     assert ("coRNN, set by hand" in plot_texts(plot)) is better
     assert ("Dashed: set by hand, and better on validation data" in plot.caption) is better
+
+
+def test_a_longer_run_set_by_hand_is_drawn_too():
+    found = sections(entries(make.record(make.run("cornn", "adding")), hand_set("adding", 0, True, epochs=30)))
+    with style.drawing():
+        plot = paper.adding(found, LOOKS)
+    assert len(found) == 2 and "coRNN, set by hand" in plot_texts(plot)
+    assert re.search(r"here ([\d,]+) \(T=500\)", plot.caption).group(1) == f"{found_steps(found):,.0f}"
+
+
+def found_steps(found):
+    return max(entry.curve["steps"][-1] for one in found for group in one.groups for entry in group.entries)
+
+
+def test_a_label_wider_than_the_figure_goes_on_in_a_second_line():
+    long = ", ".join(f"hyperparameter_{number}=0.00123" for number in range(5))
+    with style.drawing():
+        figure, (axes,) = style.canvas(width=7.4)
+        axes.plot([0, 1], [0, 1], label=long)
+        axes.plot([0, 1], [1, 0], label="short")
+        common.legend(figure, axes)
+        figure.canvas.draw()
+        box = figure.legends[0].get_window_extent()
+    assert 0 <= box.x0 and box.x1 <= figure.bbox.width and box.y0 >= 0
+    assert box.y1 <= axes.xaxis.get_tightbbox().y0
 
 
 def test_a_figure_made_for_a_page_has_its_own_ids_and_variables(section):

@@ -133,13 +133,13 @@ def _valid(group: Group, *, higher_is_better: bool) -> float:
     return -np.inf if mean is None else mean if higher_is_better else -mean
 
 
-def better_by_hand(section: Section) -> list[Group]:
+def better_by_hand(groups: Sequence[Group], *, higher_is_better: bool) -> list[Group]:
     """Of each model the best recipe set by hand that, on as many seeds, beats the model's own on validation data."""
-    valid = partial(_valid, higher_is_better=section.higher_is_better)
+    valid = partial(_valid, higher_is_better=higher_is_better)
     found = []
-    own = [group for group in section.groups if not group.by_hand]
-    for group in representatives(own, higher_is_better=section.higher_is_better):
-        others = [other for other in section.groups if other.by_hand and other.run.model == group.run.model]
+    own = [group for group in groups if not group.by_hand]
+    for group in representatives(own, higher_is_better=higher_is_better):
+        others = [other for other in groups if other.by_hand and other.run.model == group.run.model]
         best = max((other for other in others if len(other.done) >= len(group.done)), key=valid, default=group)
         if valid(best) > valid(group):
             found.append(best)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -238,7 +239,10 @@ def _width(axes: Axes) -> float:
 
 
 def legend(figure: Figure, axes: Axes | Sequence[Axes]) -> None:
-    """One legend at the foot of the figure, outside the axes, so that it covers nothing; one entry a label."""
+    """One legend at the foot of the figure, outside the axes, so that it covers nothing; one entry a label.
+
+    Labels wider than the figure go on in a second line.
+    """
     panels = [axes] if isinstance(axes, Axes) else list(axes)
     entries: dict[str, Any] = {}
     for panel in panels:
@@ -248,10 +252,12 @@ def legend(figure: Figure, axes: Axes | Sequence[Axes]) -> None:
         return
     width = float(figure.get_size_inches()[0])
     columns = max(1, min(4, len(entries), int(width / (0.5 + 0.087 * max(map(len, entries))))))
-    style.heighten(figure, 0.1 + 0.24 * -(-len(entries) // columns))
+    labels = [textwrap.fill(label, int((width - 0.5) / 0.087), break_long_words=False) for label in entries]
+    lines = -(-len(labels) // columns) if columns > 1 else sum(label.count("\n") + 1 for label in labels)
+    style.heighten(figure, 0.1 + 0.24 * lines)
     figure.legend(
         list(entries.values()),
-        list(entries),
+        labels,
         loc="lower center",
         bbox_to_anchor=(0.5, 0.0),
         ncols=columns,

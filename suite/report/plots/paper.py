@@ -31,13 +31,13 @@ def test_points(entry: Entry) -> tuple[Array, Array]:
 def adding(sections: Sequence[Section], looks: Mapping[str, Look]) -> Plot | None:
     """Test MSE of the adding problem against steps, a panel a length; every run of the longest budget is a line."""
     by_length: dict[int, list[Group]] = {}
-    by_hand: dict[int, list[tuple[Group, Section]]] = {}
+    tried: dict[int, list[Group]] = {}  # recipes set by hand too
     for section in sections:
         changed = {*content.departures(section.variant.task, section.options)} - {"length"}
         if section.variant.task in content.ADDING and section.track == "paper" and not changed:
             length = int(section.options.get("length", 0))
             by_length.setdefault(length, []).extend(group for group in section.primaries if not group.by_hand)
-            by_hand.setdefault(length, []).extend((group, section) for group in better_by_hand(section))
+            tried.setdefault(length, []).extend(section.groups)
     by_length = {length: groups for length, groups in by_length.items() if groups}
     lengths = [length for length in by_length if length in _LENGTHS] or sorted(by_length)[:3]
     if not lengths:
@@ -45,13 +45,12 @@ def adding(sections: Sequence[Section], looks: Mapping[str, Look]) -> Plot | Non
     figure, panels = style.canvas(1, len(lengths), width=3.0 * len(lengths) + 1.2, height=3.9, titles=1)
     hand = []
     for axes, length in zip(panels, sorted(lengths)):
-        own = _longest(by_length[length])
-        for shift, group in enumerate(own):
+        for shift, group in enumerate(_longest(by_length[length])):
             _tested(axes, group, looks[group.run.model], shift)
-        for group, section in by_hand[length]:
-            if any(one.run.model == group.run.model and any(one is other for other in section.groups) for one in own):
-                _tested(axes, group, looks[group.run.model], 0, dashes="--")
-                hand.append(f"T={length}: {group.label}")
+        for group in better_by_hand(tried[length], higher_is_better=False):
+            _tested(axes, group, looks[group.run.model], 0, dashes="--")
+            hand.append(f"T={length}: {group.label}")
+            by_length[length].append(group)
         axes.set_title(f"T = {length:,}")
         axes.set_yscale("log")
         axes.set_xlabel("optimiser steps")

@@ -36,7 +36,7 @@ def digest(sections: Sequence[Section]) -> str:
 
 def _better_by_hand(section: Section) -> list[str]:
     """What recipes set by hand reach that do better on validation data than the one of their model in the table."""
-    better = better_by_hand(section)
+    better = better_by_hand(section.groups, higher_is_better=section.higher_is_better)
     names = [f"{overview.name(replace(section, groups=[group]))}, {group.label}" for group in better]
     return [
         f"Set by hand, and better on validation data: {name}: {overview.written(group)}.\n"

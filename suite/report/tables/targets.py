@@ -116,7 +116,7 @@ def table(section: Section) -> Table | None:
         name=f"targets-{section.slug}",
         title=f"Time to a validation {unit} of {wording.metric(goal, section.metric)}: {heading(section)}",
         columns=[
-            Column("label", "model", left=True, head=True, chip=True, link="model"),
+            Column("label", "model", left=True, head=True, chip=True, link="model", wrap=True),
             Column("epochs", "epochs"),
             Column("reached", "reached", "reached_text", more=("runs",), note="Runs that reached the target."),
             Column("seconds", "median time", "seconds_text", note="Training time alone."),
