@@ -241,7 +241,7 @@ def test_a_label_wider_than_the_figure_goes_on_in_a_second_line():
         common.legend(figure, axes)
         figure.canvas.draw()
         box = figure.legends[0].get_window_extent()
-    assert 0 <= box.x0 and box.x1 <= figure.bbox.width and box.y0 >= 0
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y0 >= 0
     assert box.y1 <= axes.xaxis.get_tightbbox().y0
 
 
