@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.backends.cudnn.rnn import get_cudnn_mode
 
 from models.contract import CellRecurrence, uniform_
+from models.scan.engines import EngineError
 from models.scan.inplace import tanh_backward
 
 
@@ -95,10 +96,19 @@ def _in_one_piece(weights: list[Tensor], x: Tensor, mode: str) -> None:
 
 
 def _without_torch(model: CellRecurrence, x: Tensor, profile: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The scan path of a model whose stated engine is `torch`: a profile needs an engine of our own."""
-    stated = model.engine
+    """The scan path of a model whose stated engine is `torch`: a profile needs an engine of our own.
+
+    In tf32 that is `triton`; where it cannot run, the profile is taken in float32.
+    """
+    if model.engine != "torch":
+        return CellRecurrence.forward(model, x, profile=profile)
+    precision = model.precision
     try:
-        model.engine = "auto" if stated == "torch" else stated
+        model.engine = "auto"
+        try:
+            model.engine_for(x.device, x.dtype)
+        except EngineError:
+            model.precision = "float32"
         return CellRecurrence.forward(model, x, profile=profile)
     finally:
-        model.engine = stated
+        model.engine, model.precision = "torch", precision

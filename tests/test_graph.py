@@ -24,24 +24,34 @@ CELLS = [TanhCell(), CoRNNCell(0.2, 0.7, 1.3), LSTMCell(), FastRNNCell(), GatedA
 
 
 class Again(recording.Recording):
-    """What a CUDA graph does, by doing the work again: into the tensors that it made first."""
+    """What a CUDA graph does, by doing the work again: into the tensors that it made first.
+
+    A replay makes no autograd graph: a backward recorded later goes over the one of the recorded pass (``live``).
+    """
 
     made = rehearsed = 0
+    replayed = ()
 
     def warm_up(self):
         type(self).made += 1
 
     def rehearse(self, work):
         type(self).rehearsed += 1
-        work()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.cuda, "synchronize", lambda: None)
+            patch.setattr(torch.cuda, "stream", lambda _: contextlib.nullcontext())
+            self.stream = None
+            return super().rehearse(work)
 
     def record(self, work):
         first = work()
         static = tuple(None if t is None else t.detach().clone() for t in first)
 
         def replay():
+            recorded, self.live = self.live, self.replayed
             with torch.enable_grad():
                 again = work()
+            self.live, self.replayed = recorded, self.live
             for own, new in zip(static, again, strict=True):
                 if own is not None:
                     own.copy_(new.detach())
@@ -282,7 +292,7 @@ def test_refusals():
 def test_what_cannot_be_recorded_is_one_line():
     class Refused(Again):
         def record(self, work):
-            raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmany\nmore lines")
+            raise recording.Unrecorded("CUDA error: operation not permitted when stream is capturing\nmany\nmore lines")
 
     class Full(Again):
         def record(self, work):
@@ -294,3 +304,57 @@ def test_what_cannot_be_recorded_is_one_line():
     with pytest.raises(torch.OutOfMemoryError):
         replayed(cell, arguments(cell), recording=Full)
     assert not graph._recordings
+
+
+def test_an_error_of_the_model_is_its_own():
+    """It comes in the plain passes before a recording: nothing was under way, and later recordings are sound."""
+
+    def body(x, *, profile):
+        return (x @ x,)
+
+    class WarmingUp(Again):
+        def warm_up(self):
+            self.run_forward()
+
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        graph.call("body", body, [torch.ones(2, 3)], recording=WarmingUp)
+    assert not graph.broken and not graph._recordings
+
+
+class Scaling(Plain):
+    """A fixed factor that autograd saves, and a running value that the forward changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(0.5))
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x, *, profile=None):
+        self.seen.add_(1)
+        h, final = super().forward(x * self.scale @ self.W)
+        return h, final * self.scale
+
+
+def test_buffers_are_put_back_so_that_a_later_backward_can_be_recorded(monkeypatch):
+    monkeypatch.setattr(graph.call, "__kwdefaults__", {**graph.call.__kwdefaults__, "recording": Again})
+    module, x = Scaling(), torch.randn(4, 2, 3)
+    for _ in range(3):
+        seen = module.seen.clone()
+        found = torch.autograd.grad(graph.run_module(module, x)[1].sum(), module.W)
+        assert module.seen == seen + 1, "making the recording is no step"
+        equal(found, torch.autograd.grad(module(x)[1].sum(), module.W))
+    (recorded,) = graph._recordings.values()
+    assert Again.rehearsed == 1 and recorded.backwards[(False, True)] is not recorded.backwards[(True, True)]
+
+
+def test_after_new_values_for_a_buffer_the_whole_backward_serves(monkeypatch):
+    """Autograd refuses to go over the recorded forward again: what was recorded goes on, and is right."""
+    monkeypatch.setattr(graph.call, "__kwdefaults__", {**graph.call.__kwdefaults__, "recording": Again})
+    module, x = Scaling(), torch.randn(4, 2, 3)
+    torch.autograd.grad(graph.run_module(module, x)[1].sum(), module.W)
+    module.load_state_dict({**module.state_dict(), "scale": torch.tensor(0.25)})
+    for _ in range(2):
+        found = torch.autograd.grad(graph.run_module(module, x)[1].sum(), module.W)
+        equal(found, torch.autograd.grad(module(x)[1].sum(), module.W))
+    (recorded,) = graph._recordings.values()
+    assert recorded.backwards[(False, True)] is recorded.backwards[(True, True)]

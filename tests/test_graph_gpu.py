@@ -38,6 +38,18 @@ def test_cuda_graphs_are_the_plain_loop(cell):
         torch.testing.assert_close(profile, wanted_profile, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("cell", CELLS, ids=lambda c: type(c).__name__)
+def test_a_backward_of_the_final_state_alone_is_recorded_at_the_second_step(cell):
+    """As in training: the read-out asks for no gradient of h."""
+    device = torch.device("cuda")
+    for seed in range(4):
+        tensors = arguments(cell, seed, T=17, B=5, H=33, device=device)
+        outputs, wanted = graph.run(cell, *tensors), reference.run(cell, *tensors)
+        equal(gradients(outputs[1:], tensors), gradients(wanted[1:], tensors), approximately=True)
+    (recorded,) = graph._recordings.values()
+    assert recorded.backwards[(False, True)] is not recorded.backwards[(True, True)]
+
+
 def test_cuda_graphs_with_two_forwards_before_one_backward():
     cell, device = LSTMCell(), torch.device("cuda")
     first, second = (arguments(cell, s, T=17, B=5, H=33, device=device) for s in (0, 1))

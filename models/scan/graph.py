@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 from models.scan import reference
 from models.scan.cell import Cell
 from models.scan.engines import EngineError
-from models.scan.recording import Body, Recording
+from models.scan.recording import Body, Recording, Unrecorded, put
 
 KEPT = 8  # recordings of a layer; training, evaluation and their last, smaller batches take four
 
@@ -134,7 +134,7 @@ def call(
             held = [(buffer, buffer.clone()) for buffer in buffers]
             _recordings[full] = _recording(partial(recording, body, examples, profile), tensors, key)
             for buffer, before in held:
-                buffer.copy_(before)
+                put(buffer, before)
             for old in [known for known in _recordings if known[:2] == full[:2]][:-KEPT]:
                 del _recordings[old]
         _recordings.move_to_end(full)
@@ -151,12 +151,10 @@ def _named(key: Hashable) -> str:
 
 
 def _recording(work: Callable[[], Made], tensors: Sequence[Tensor | None], key: Hashable) -> Made:
-    """What ``work`` records; where that fails for another reason than memory, an EngineError."""
+    """What ``work`` records; where the recording breaks off for another reason than memory, an EngineError."""
     try:
         return work()
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
+    except Unrecorded as error:
         if "out of memory" in str(error):  # of the driver: not torch's own class
             raise
         global broken

@@ -21,6 +21,10 @@ Given = tuple[bool, ...]  # whether each output has a gradient
 _streams: defaultdict[torch.device, list[torch.cuda.Stream]] = defaultdict(list)
 
 
+class Unrecorded(RuntimeError):
+    """A recording that was under way broke off."""
+
+
 class Recording:
     """Forward and backward of a function of tensors, recorded for one set of shapes.
 
@@ -59,25 +63,32 @@ class Recording:
     def catch_up(self) -> None:
         """Record the backward that was asked for last: where an output has no gradient it does less.
 
-        Without memory for it, that of all outputs goes on serving.
+        Without memory for it, or where autograd refuses it (a tensor that the forward saved was changed since, a
+        buffer of the module that new values were loaded into), that of all outputs goes on serving.
         """
         before = self.random_state()
+        first = not self.backwards  # it was rehearsed with its forward
         try:
-            if self.backwards:  # the first one was rehearsed with its forward
-                self.rehearse(partial(self.run_backward, self.asked))
-            self.backwards[self.asked] = self.record(partial(self.run_backward, self.asked))
+            if first or self.rehearse(partial(self.run_backward, self.asked)):
+                self.backwards[self.asked] = self.record(partial(self.run_backward, self.asked))
         except torch.OutOfMemoryError:
-            if not self.backwards:
+            if first:
                 raise
-            self.backwards[self.asked] = self.backwards[(True,) * len(self.outputs)]
+        self.backwards.setdefault(self.asked, self.backwards[(True,) * len(self.outputs)])
         self.set_random_state(before)
 
-    def rehearse(self, work: Callable[[], Any]) -> None:
-        """A plain pass on the stream that records, as a recording asks for."""
+    def rehearse(self, work: Callable[[], Any]) -> bool:
+        """A plain pass on the stream that records, as a recording asks for; False where autograd refuses it."""
         torch.cuda.synchronize()
         with torch.cuda.stream(self.stream):
-            work()
+            try:
+                work()
+            except RuntimeError as error:
+                if "inplace" not in str(error):
+                    raise
+                return False
         torch.cuda.synchronize()
+        return True
 
     def run_forward(self) -> tuple[Tensor, ...]:
         """The function on the static inputs."""
@@ -112,8 +123,10 @@ class Recording:
         try:
             with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
                 made = work()
-        except BaseException:
+        except BaseException as error:
             torch.cuda.set_stream(current)  # a recording that cannot be ended leaves its own stream behind
+            if isinstance(error, RuntimeError) and not isinstance(error, torch.OutOfMemoryError):
+                raise Unrecorded(str(error)) from error
             raise
         return made, graph.replay
 
@@ -130,7 +143,7 @@ class Recording:
         with torch.no_grad():
             for own, given in zip(self.inputs, tensors, strict=True):
                 if own is not None and given is not None:
-                    own.copy_(given)
+                    put(own, given)
         self.generation += 1
         self.replay_forward()
         return self.outputs
@@ -150,6 +163,11 @@ class Recording:
         found = iter(zip(recorded, whole[0], strict=True))
         grads = [next(found) if t is not None and t.requires_grad else (None, None) for t in self.inputs]
         return tuple(g.clone() if g is not None else None if w is None else torch.zeros_like(w) for g, w in grads)
+
+
+def put(tensor: Tensor, value: Tensor) -> None:
+    """Give a tensor the value as a replay would: autograd does not take what a recorded forward saved for outdated."""
+    tensor.data.copy_(value)
 
 
 def _own(tensor: Tensor) -> Tensor:

@@ -115,6 +115,8 @@ def _rows(shape: Shape, model: str, threads: int, wanted: Wanted, told: _Told) -
             step = one.step(model, shape, wanted.device)
             first = first or Judge(one.name, step)
             first.check(one.name, step)
+            if wanted.device.type == "cuda":
+                step()  # `graph` records at the second step what the first one asked for: that may fail too
             steps[one.name] = step
     able = [one for one in wanted.contenders if one.name in steps]
     if not able or broken():

@@ -222,7 +222,7 @@ def _first_step(trainer: Trainer) -> None:
     loss_of(trainer.task, trainer.model(batch.x, batch.lengths), batch).backward()
     trainer.optimizer.zero_grad(set_to_none=True)
     for buffer, before in buffers:
-        buffer.copy_(before)
+        buffer.data.copy_(before)  # autograd then does not take a recorded forward of the `graph` engine for outdated
     if trainer.device.type == "cuda":
         torch.cuda.synchronize(trainer.device)
 
