@@ -12,11 +12,10 @@ from suite import recipes
 from suite.errors import UsageError
 from suite.keys import TRAINER
 from suite.names import Plugin, resolve
-from suite.runs import PRECISIONS, TRACKS, Budget, Run
+from suite.runs import PRECISIONS, TRACKS, UNBOUNDED, Budget, Run
 
 REFERENCE = "cornn"  # track matched-params: parameter counts agree with this model's recipe on the task
 MOST_SEEDS = 100_000
-UNBOUNDED = 100_000  # epochs of track matched-time: the time ends a run
 
 
 class Match(Protocol):

@@ -33,6 +33,7 @@ class Field:
     late: bool = False
 
 
+DIGITS = 9  # significant ones of a measured number, enough to tell any two float32 apart
 LARGEST = 1 << 28  # bytes of a file that is looked at; the largest real record has some megabytes
 _NUMBER = (int, float)
 FIELDS: dict[str, Field] = {

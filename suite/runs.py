@@ -10,6 +10,7 @@ from typing import Any
 
 SCHEMA = 1
 TRACKS = ("paper", "matched-params", "matched-time", "tuned")
+UNBOUNDED = 100_000  # epochs of track matched-time: the time ends a run
 PRECISIONS = ("float32", "float64", "tf32", "bf16")
 
 # Keys of the trainer that are left out of a recipe where they change nothing: what holds then.

@@ -15,6 +15,7 @@ from suite.report.evidence import pairs, statistics
 from suite.report.evidence.entries import entry
 from suite.report.evidence.sections import sections
 from suite.report.tables import across, targets
+from suite.work.training.measure import digits
 from tests import report_records as make
 
 finite = st.floats(-1e3, 1e3, allow_nan=False, width=32)
@@ -145,6 +146,33 @@ def sign_flips_by_hand(values):
 @given(st.lists(st.integers(-60, 60), min_size=1, max_size=9))  # whole numbers: ties are ties on both sides
 def test_sign_flip_test_agrees_with_brute_force(values):
     assert statistics.sign_flip_p(values) == pytest.approx(sign_flips_by_hand(values))
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), min_size=1, max_size=9), st.integers(300, 3000))
+def test_sign_flips_of_stored_accuracies_agree_with_the_test_on_counts(counts, examples):
+    """Records round an accuracy to nine digits: flips whose sums are equal on whole numbers stay equal."""
+    first, second = ([digits(right[k] / examples) for right in counts] for k in (0, 1))
+    named = {name: dict(enumerate(side)) for name, side in (("a", first), ("b", second))}
+    exact = sign_flips_by_hand([a - b for a, b in counts])
+    step = statistics.grain([*first, *second])
+    assert statistics.sign_flip_p([a - b for a, b in zip(first, second)], grain=step) == pytest.approx(exact)
+    (found,) = pairs.compare(named, higher_is_better=True)
+    assert found.p is None or found.p == pytest.approx(exact)
+
+
+@pytest.mark.parametrize("size", [1e-4, 0.3, 1.0, 7e5])
+def test_a_grain_is_no_less_than_what_rounding_moves(size):
+    for value in np.random.default_rng(1).uniform(-size, size, 200):
+        assert 2 * abs(digits(value) - value) <= statistics.grain([value, size]) <= 2e-8 * size
+
+
+def test_means_that_differ_by_rounding_tie():
+    thirds = [digits(part / 7) for part in (1, 2, 4)], [digits(1 / 3)] * 3
+    means = [float(np.mean(runs)) for runs in thirds] + [0.5001]
+    assert len(set(means)) == 3
+    assert statistics.tied(means, statistics.grain(means)) == [min(means)] * 2 + [0.5001]
+    assert statistics.tied([], 0.1) == [] and statistics.tied([2.0, 1.0], 0.0) == [2.0, 1.0]
+    assert statistics.grain([]) == statistics.grain([0.0]) == 0.0
 
 
 def test_sign_flip_test_agrees_with_scipys_permutation_test():

@@ -36,10 +36,10 @@ LOOKS = {
     "tanh": Look("#111111", "X"),
 }
 _SPARE = (  # for plug-ins, in order of name
-    Look("#8c4a6b", "d", "--"),
     Look("#882255", "*", "--"),
-    Look("#999933", "<", "--"),
     Look("#44aa99", ">", "--"),
+    Look("#999933", "<", "--"),
+    Look("#8c4a6b", "d", "--"),
     Look("#661100", "p", "--"),
     Look("#6699cc", "h", "--"),
 )

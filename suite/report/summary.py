@@ -17,12 +17,12 @@ WIDTH = 80
 _WIDTHS = (
     19,
     6,
-    16,
+    14,
     8,
     8,
     8,
     7,
-    8,
+    10,
 )  # model, seeds, score, loss, seconds, ms/step, grad, params: WIDTH in all
 
 
@@ -124,7 +124,13 @@ def _score(row: Mapping[str, Any]) -> str:
         return score
     if row["metric"] == "accuracy":
         return f"{score} ±{wording.metric(row['sd'], 'accuracy')}"
-    return f"{score}±{wording.number(row['sd'], 1)}"
+    texts = [f"{wording.number(row['mean'], count)}±{wording.number(row['sd'], 1)}" for count in (3, 2, 1)]
+    return next((text for text in texts if len(text) < _WIDTHS[2]), texts[-1])
+
+
+def _parameters(count: int) -> str:
+    text = wording.count(count)
+    return text if len(text) < _WIDTHS[7] else f"{count / 1e6:.1f}M"
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -135,7 +141,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         f"{len(row['seeds'])}-{lost}" if lost else str(len(row["seeds"])),
         _score(row),
         *(_short(value, width) for value, width in zip(numbers, _WIDTHS[3:7])),
-        wording.count(row["parameters"]),
+        _parameters(row["parameters"]),
     ]
 
 

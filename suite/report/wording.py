@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
+from suite.runs import UNBOUNDED
+
 MODEL_TITLES = {
     "cornn": "coRNN",
     "exprnn": "expRNN",
@@ -102,7 +104,9 @@ def seeds(values: Sequence[int]) -> str:
 
 
 def budget(epochs: int, max_seconds: float | None) -> str:
-    """A budget in words: ``120 epochs``, or ``600 s (at most 120 epochs)``."""
+    """A budget in words: ``120 epochs``, ``600 s (at most 120 epochs)``, or ``600 s`` where epochs have no bound."""
+    if max_seconds is not None and epochs >= UNBOUNDED:
+        return f"{option(max_seconds)} s"
     word = f"{epochs} epoch" + ("" if epochs == 1 else "s")
     return word if max_seconds is None else f"{option(max_seconds)} s (at most {word})"
 

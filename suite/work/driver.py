@@ -246,6 +246,8 @@ def _conclude(outcome: Outcome, planned: Sequence[Planned], store: Store) -> Out
                 changed |= failures.changed(one.run, record)
         else:
             bad += bool(store.failures(one.run))
+    for name in failures.other_data(outcome.records):
+        tell(f"{name}: these records report different data (where.data), and should not stand in one table")
     for name in sorted(changed):
         tell(
             f"{name}: some of these records were made with other code of it than there is now; raise its version to"

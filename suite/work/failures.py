@@ -10,7 +10,7 @@ from typing import Any
 from suite.errors import UsageError
 from suite.plan import Planned
 from suite.record import RecordError, load
-from suite.runs import Run
+from suite.runs import Run, canonical
 from suite.store import Store
 from suite.work import provenance
 
@@ -47,6 +47,16 @@ def changed(run: Run, record: Mapping[str, Any]) -> set[str]:
     except UsageError:  # the class is gone, and the record is good without it
         return set()
     return {name for name in then if name in now and now[name] != then[name]}
+
+
+def other_data(records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names of tasks, with the same options, whose records say different things of their data (``Task.facts``)."""
+    said: dict[tuple[str, str], set[str]] = {}
+    for record in records:
+        run, data = record["run"], record["where"]["data"]
+        if data:
+            said.setdefault((run["task"], canonical(run["task_options"])), set()).add(canonical(data))
+    return sorted({task for (task, _), found in said.items() if len(found) > 1})
 
 
 def of_earlier(held: Iterable[Planned], store: Store) -> tuple[int, list[str]]:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.report.evidence.statistics import ALPHA, can_reach, holm, interval, probability_of_improvement, sign_flip_p
+from suite.report.evidence.statistics import (
+    ALPHA,
+    can_reach,
+    grain,
+    holm,
+    interval,
+    probability_of_improvement,
+    sign_flip_p,
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,8 @@ def compare(groups: Mapping[str, Scores], *, higher_is_better: bool, against: st
     else:
         couples = [(against, other) for other in labels if other != against]
     differences = {couple: _differences(groups[couple[0]], groups[couple[1]]) for couple in couples}
-    raw = [sign_flip_p(values.tolist()) if values.size else 1.0 for values in differences.values()]
+    step = grain([score for scores in groups.values() for score in scores.values() if score is not None])
+    raw = [sign_flip_p(values.tolist(), grain=step) if values.size else 1.0 for values in differences.values()]
     adjusted = holm(raw)
     return [
         _paired(couple, groups, differences[couple], p, len(couples), higher_is_better)

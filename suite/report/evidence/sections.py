@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 from suite.report import wording
 from suite.report.evidence.entries import Entry
 from suite.report.evidence.groups import OWN_BUDGET, Group, Section, Variant
+from suite.report.evidence.statistics import grain, tied
 from suite.runs import LATER, TRACKS, Run, canonical, is_set
 
 NAMED = ("data", "length", "noise", "train_examples", "vectors")  # options that always stand in a variant's name
@@ -217,8 +218,8 @@ def _rank(section: Section) -> None:
     candidates = [group for group in candidates if means[group.key] is not None]
     if len(candidates) > 1:
         sign = -1.0 if section.higher_is_better else 1.0
-        # Rounded, so that means that are equal but for the order of their sums tie.
-        places = rankdata([round(sign * float(means[group.key] or 0.0), 12) for group in candidates])
+        found = [float(means[group.key] or 0.0) for group in candidates]
+        places = rankdata(tied([sign * mean for mean in found], grain(found)))  # equal but for rounding: a tie
         for group, place in zip(candidates, places):
             group.rank = float(place)
     section.groups = sorted(section.groups, key=lambda group: _place(group, section))

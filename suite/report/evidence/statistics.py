@@ -9,6 +9,8 @@ from itertools import product
 import numpy as np
 from scipy import stats
 
+from suite.record import DIGITS
+
 LEVEL = 0.95
 ALPHA = 0.05
 BOOTSTRAP_FROM = 10  # seeds from which the BCa bootstrap replaces the t interval
@@ -108,17 +110,40 @@ def probability_of_improvement(a: Sequence[float], b: Sequence[float], *, higher
     return float(better + (1 - above - below) / 2)
 
 
-def sign_flip_p(differences: Sequence[float]) -> float:
+def grain(scores: Sequence[float]) -> float:
+    """How far apart two scores of equal runs may lie at most: records round to nine significant digits."""
+    largest = max((abs(score) for score in scores), default=0.0)
+    return float(10.0 ** (np.floor(np.log10(largest)) + 1 - DIGITS)) if largest > 0 else 0.0
+
+
+def tied(values: Sequence[float], apart: float) -> list[float]:
+    """The values, where those that lie no further than ``apart`` from the next smaller one are the same number."""
+    same: dict[float, float] = {}
+    first, last = 0.0, -np.inf
+    for value in sorted(values):
+        if value - last > apart:
+            first = value
+        same[value], last = first, value
+    return [same[value] for value in values]
+
+
+def sign_flip_p(differences: Sequence[float], *, grain: float = 0.0) -> float:
     """Two-sided permutation test of a zero mean: the signs of paired differences are flipped.
 
     Exact up to 13 pairs, 9,999 drawn flips above that (with the usual +1). Pairs that tie stay as they are.
+
+    Args:
+        differences: first score less second, one a pair.
+        grain: of the scores (``grain``). Sums that their rounding may have parted are equal: accuracies are counts, of
+            which many flips have the same sum, and missing those would make p too small.
     """
     values = np.asarray(differences, dtype=np.float64)
     n = values.size
     if n == 0:
         raise ValueError("wanted at least one pair")
     observed = abs(values.sum())
-    tolerance = 1e-12 * max(1.0, float(np.abs(values).sum()))  # the order of a sum must not change a count
+    # Each score is off by half a grain at most, each difference by one, each of two sums by n; and float64's own part.
+    tolerance = 2 * n * grain + 1e-12 * max(1.0, float(np.abs(values).sum()))
     if n <= EXACT_UP_TO:
         flips = np.array(list(product((1.0, -1.0), repeat=n)))
         return float((np.abs(flips @ values) >= observed - tolerance).mean())

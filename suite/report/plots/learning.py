@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from suite.report import style, wording
+from suite.report.evidence import facts
 from suite.report.evidence.entries import Array, Entry
 from suite.report.evidence.groups import Group, Section
 from suite.report.evidence.published import Curve
@@ -107,7 +108,8 @@ def against_seconds(section: Section, looks: Mapping[str, Look], machine: str) -
     axes.set_xlabel("training seconds (mean over seeds)")
     common.metric_axis(axes, section, "validation")
     common.legend(figure, axes)
-    note = (
+    here = [group for group, _ in common.drawn(section) if any(entry.machine == machine for entry in group.done)]
+    note = f" {facts.engines_differ(here)}".rstrip() + (
         f" {shared} of these runs shared the machine with other work, or cannot say: their seconds are upper bounds."
         if shared
         else ""

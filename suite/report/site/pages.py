@@ -240,8 +240,7 @@ def published(site: Site, views: Sequence[View]) -> None:
             findings = [] if task in told else view.task["findings"]
             told.add(task)
             parts.append(Part(f"{view.task['title']}: {view.heading}", findings, tables=[view.published]))
-    if not parts:
-        parts = [Part("", ["No record stands for a model and task with a published figure yet."])]
+    parts = parts or [Part("", ["No record stands for a model and task with a published figure yet."])]
     cited = comparisons.cited(figures(), name="published", title="Published figures of these models on these tasks")
     parts.append(Part("All published figures", tables=[cited] if cited else []))
     lead = (

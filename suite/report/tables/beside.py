@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from suite.report import wording
+from suite.report.evidence import facts
 from suite.report.evidence.entries import Entry
 from suite.report.evidence.groups import Group, Section
 from suite.report.evidence.published import Published, figures
@@ -76,10 +77,10 @@ def _obstacles(group: Group, figure: Published) -> list[str]:
     if figure.differs:
         reasons.append(figure.differs)
     if figure.epochs is None:
-        reasons.append(f"epochs not stated there ({run.budget.epochs} here)")
-    elif run.budget.epochs != figure.epochs:
-        words = "fewer" if run.budget.epochs < figure.epochs else "more"
-        reasons.append(f"{words} epochs ({run.budget.epochs} here, {figure.epochs} there)")
+        reasons.append(f"epochs not stated there ({facts.epochs(group)} here)")
+    elif facts.epochs(group) != figure.epochs:
+        words = "fewer" if facts.epochs(group) < figure.epochs else "more"
+        reasons.append(f"{words} epochs ({facts.epochs(group)} here, {figure.epochs} there)")
     if run.precision != "float32":
         reasons.append(f"precision {run.precision} here")
     if run.budget.max_seconds is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from suite.report import content, wording
+from suite.report.evidence import facts
 from suite.report.evidence.groups import Group, Section
 from suite.report.evidence.sections import penalised_mean
 from suite.report.tables import beside
@@ -71,7 +72,7 @@ def row(group: Group, section: Section) -> dict[str, Any]:
         "variant": section.name,
         "track": section.track,
         "budget": section.budget,
-        "length_text": section.length.removesuffix(" epochs") if section.shortened else str(run.budget.epochs),
+        "length_text": section.length.removesuffix(" epochs") if section.shortened else str(facts.epochs(group)),
         "rank": group.rank,
         "model": run.model,
         "label": group.label,
@@ -79,7 +80,7 @@ def row(group: Group, section: Section) -> dict[str, Any]:
         "recipe": recipe_kind(group),
         "hidden_size": run.recipe.get("hidden_size"),
         "parameters": group.entries[0].record["size"]["parameters"],
-        "epochs": run.budget.epochs,
+        "epochs": facts.epochs(group),
         "protocol_epochs": content.task(run.task)["epochs"],
         "seeds": wording.seeds(sorted(group.seeds)),
         "finished": len(group.done),
@@ -157,7 +158,7 @@ def columns(metric: str) -> list[Column]:
         Column("recipe", "recipe", left=True, wrap=True, note="Where the learning rate comes from: see Methods."),
         Column("hidden_size", "H", note="Hidden units."),
         Column("parameters", "parameters", "parameters_text", note="Trained, read-out counted, embedding not."),
-        Column("epochs", "epochs", note="Epochs that the run was given."),
+        Column("epochs", "epochs", note="Epochs that a run was given; where time ended it, those it did (median)."),
         Column("loss", "test loss", "loss_text"),
         Column("train_seconds", "training", "train_text", note="Training time of a run, mean over seeds."),
         Column("step_ms", "ms/step", "step_text", note="Median training step, median over seeds."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from suite.report import wording
+from suite.report.evidence import facts
 from suite.report.evidence.groups import OWN_BUDGET, Section
 from suite.report.evidence.pairs import told_apart
 
@@ -31,6 +32,10 @@ def notes(section: Section) -> str:
         found.append(
             f"Diverged runs are left out of mean and interval; in the rank they count as {guess}the worst score here."
         )
+    if facts.at_chance(section) and section.chance is not None:
+        found.append(
+            f"A constant guess has {wording.metric(section.chance, section.metric)}: no row is shown to be better."
+        )
     if any(not group.primary for group in section.groups):
         found.append(
             "Of several recipes of one model one is ranked: newest version, then most seeds, then not set by hand, then"
@@ -42,9 +47,10 @@ def notes(section: Section) -> str:
         found.append(f"Sizes are not matched: {low} to {high} parameters.")
     if section.budget == OWN_BUDGET and len({group.run.budget.epochs for group in section.ranked}) > 1:
         found.append("Epochs differ, each as its recipe says.")
-    engines = {str(entry.record["where"]["engine"]) for group in section.groups for entry in group.entries}
-    if section.machine is not None and len(engines) > 1:
-        found.append(f"Training time was limited, and engines differ: {', '.join(sorted(engines))}.")
+    if facts.engines_differ(section.groups):
+        found.append(facts.engines_differ(section.groups))
+        if section.machine is not None:
+            found.append("Training ended by time, so scores rest on engines too.")
     if any(entry.shared for group in section.groups for entry in group.entries):
         found.append(SHARED)
     if any(entry.together > 1 for group in section.groups for entry in group.entries):
@@ -58,6 +64,10 @@ def notes(section: Section) -> str:
         for g in section.groups
     ):
         found.append("Some rows mix runs of different code of a plug-in: its file has changed, its version has not.")
+    if facts.data_differ(section):
+        found.append(
+            "Runs report different data (above the table): rows that mix them, or differ in them, are not comparable."
+        )
     if any(entry.record["where"]["dirty"] for group in section.groups for entry in group.entries):
         found.append("Some runs come from a checkout with uncommitted changes.")
     return " ".join(found)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from suite.report import content, wording
+from suite.report.evidence import facts
 from suite.report.evidence.entries import Entry
 from suite.report.evidence.groups import Group, Section
 from suite.report.evidence.statistics import describe
@@ -78,7 +79,7 @@ def _row(group: Group, section: Section, goal: float) -> dict[str, Any]:
     return {
         "model": group.run.model,
         "label": group.label,
-        "epochs": group.run.budget.epochs,
+        "epochs": facts.epochs(group),
         "target": goal,
         "runs": len(times),
         "reached": hits,
@@ -109,6 +110,7 @@ def table(section: Section) -> Table | None:
     )
     if len(machines) > 1:
         note += " Several machines are mixed here: compare steps, not seconds."
+    note += f" {facts.engines_differ(section.groups)}".rstrip()
     rows = [_row(group, section, goal) for group in section.groups]
     if any(row["shared_device"] for row in rows):
         note += f" {SHARED}"

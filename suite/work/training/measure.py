@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from models.classifier import SequenceModel
+from suite.record import DIGITS
 from suite.work.training.obeyed import batch_of, beyond, loss_of, scores_of
 from tasks.contract import Batch, Split, Task, TaskError
 
@@ -16,8 +17,8 @@ QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
 _EVALUATION_BYTES = 2**28
 
 
-def digits(value: float | None, count: int = 9) -> float | None:
-    """``value`` with 9 significant digits, enough to tell any two float32 apart; None where it is not finite."""
+def digits(value: float | None, count: int = DIGITS) -> float | None:
+    """``value`` with the significant digits of a record; None where it is not finite."""
     if value is None or not math.isfinite(value):
         return None
     return float(f"{value:.{count}g}")
