@@ -9,7 +9,9 @@ from functools import partial
 
 import pytest
 
-from suite.report import sharing
+from suite.report import sharing, style
+from suite.report.__main__ import KINDS
+from suite.report.__main__ import main as report
 from suite.report.render import render
 from tests import report_records as make
 
@@ -59,6 +61,33 @@ def test_without_room_for_a_process_all_is_done_here(monkeypatch):
     monkeypatch.setattr("multiprocessing.context.ForkProcess.start", start)
     found = sharing.shared([partial(square, n, os.getpid()) for n in range(MANY)], 3)
     assert all(here for _, here in found) and len(found) == MANY
+
+
+def test_figures_for_papers(tmp_path):
+    """PDF with fonts that journals take, PNG, the same byte for byte; without being asked for they go again."""
+    make.fill(tmp_path / "results", tasks=("har2",), models=("cornn",), seeds=range(2), epochs=3)
+    assert tuple(KINDS) == tuple(style.KINDS)
+    sites = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        words = ["--results-dir", str(tmp_path / "results"), "--reports-dir", str(folder), "--figures", "pdf,png"]
+        assert report(words) == 0
+        sites.append({path.name: path.read_bytes() for path in (folder / "plots").iterdir()})
+    assert sites[0] == sites[1]
+    stems = {name.removesuffix(".svg") for name in sites[0] if name.endswith(".svg")}
+    assert set(sites[0]) == {f"{stem}.{kind}" for stem in stems for kind in ("svg", *KINDS)}
+    for name, content in sites[0].items():
+        if name.endswith(".pdf"):
+            assert content.startswith(b"%PDF") and b"/FontFile2" in content and b"/Type3" not in content
+        if name.endswith(".png"):
+            assert content.startswith(b"\x89PNG")
+    page = (folder / "tasks" / "har2.html").read_text()
+    assert page.count('.pdf">PDF<') == page.count('.png">PNG<') == page.count('.svg">SVG<') > 3
+    assert report([*words[:-2]]) == 0 and {path.suffix for path in (folder / "plots").iterdir()} == {".svg"}
+
+
+def test_an_unknown_kind_of_figure_is_one_line(tmp_path, capsys):
+    assert report(["--results-dir", str(tmp_path), "--figures", "pdf,jpeg"]) == 2
+    assert "--figures: wanted some of pdf, png, or none; got 'jpeg'" in capsys.readouterr().err
 
 
 def test_no_process_is_left():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from suite.report.render import Rendered
 
 FORMATS = ("md", "csv", "tex", "json")
+KINDS = ("pdf", "png")  # of figures
 _EXAMPLE = "python -m suite.run --models cornn,exprnn --tasks psmnist --preset quick"
 EPILOG = """examples:
   python -m suite.report
@@ -41,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
         help=f"files of each table: {', '.join(FORMATS)}, or none (default: all)",
     )
     p.add_argument(
+        "--figures",
+        default="",
+        metavar="F,...",
+        help=f"files of each figure beside the SVG that the pages show: {', '.join(KINDS)} (default: none)",
+    )
+    p.add_argument(
         "--readme",
         type=Path,
         metavar="FILE",
@@ -58,17 +66,17 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def formats(text: str) -> tuple[str, ...]:
-    """The table formats asked for.
+def formats(text: str, known: Sequence[str] = FORMATS, option: str = "--format") -> tuple[str, ...]:
+    """The formats asked for, of tables or (``KINDS``) of figures.
 
     Raises:
         UsageError: an unknown one.
     """
     names = [] if text == "none" else [part.strip() for part in text.split(",") if part.strip()]
     for name in names:
-        if name not in FORMATS:
-            raise UsageError(f"--format: wanted some of {', '.join(FORMATS)}, or none; got {name!r}")
-    return tuple(name for name in FORMATS if name in names)
+        if name not in known:
+            raise UsageError(f"{option}: wanted some of {', '.join(known)}, or none; got {name!r}")
+    return tuple(name for name in known if name in names)
 
 
 def _warn(line: str) -> None:
@@ -77,7 +85,7 @@ def _warn(line: str) -> None:
 
 def report(args: argparse.Namespace) -> int:
     """Render, then print where things are."""
-    chosen = formats(args.format)
+    chosen, kinds = formats(args.format), formats(args.figures, KINDS, "--figures")
     from suite.report.quiet import quiet_matplotlib
 
     quiet_matplotlib()
@@ -92,7 +100,8 @@ def report(args: argparse.Namespace) -> int:
     if args.readme and choice != Choice():
         raise UsageError("--readme: wanted the summary of all results, so no --models, --tasks or --against")
     made = render(
-        args.results_dir, args.reports_dir, formats=chosen, warn=_warn, choice=choice, processes=processes()
+        args.results_dir, args.reports_dir, formats=chosen, warn=_warn, choice=choice, processes=processes(),
+        kinds=kinds,
     )  # fmt: skip
     if made is None:
         raise UsageError(f"no records to render under {args.results_dir / 'records'}: make some with {_EXAMPLE}")

@@ -109,6 +109,7 @@ def render(
     warn: Callable[[str], object],
     choice: Choice = Choice(),
     processes: int = 1,
+    kinds: Sequence[str] = (),
 ) -> Rendered | None:
     """Render the whole site.
 
@@ -119,6 +120,7 @@ def render(
         warn: called with one line for each file that is left out.
         choice: of which records.
         processes: how many draw figures.
+        kinds: files of each figure beside the SVG.
 
     Returns:
         What was written, or None where there is no valid record.
@@ -153,7 +155,7 @@ def render(
     site.conflicts = inputs.conflicts(results_dir, choice.holds)
     site.brought = descriptions(entries)
     site.findings = inputs.findings(results_dir / "findings", tell)
-    with style.drawing():
+    with style.drawing(kinds):
         made = views(sections(entries, failures, against=choice.against), site, processes=processes)
         _pages(site, made, measurements)
     site.assets()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, StringIO
 
 import matplotlib
 import matplotlib.style
@@ -43,11 +44,18 @@ _SPARE = (  # for plug-ins, in order of name
     Look("#661100", "p", "--"),
     Look("#6699cc", "h", "--"),
 )
+KINDS: dict[str, dict[str, None]] = {  # of files beside the SVG, with what would tell two renderings apart
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+PNG_DPI = 200
+_kinds: ContextVar[tuple[str, ...]] = ContextVar("kinds", default=())
 INK = "#000000"
 FAINT = "#8a8a8a"
 
 _RC = {
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,  # TrueType: journals refuse matplotlib's Type 3
     "svg.hashsalt": "rnnbench",
     "font.family": ["DejaVu Sans"],
     "font.size": 12.0,
@@ -78,10 +86,18 @@ def looks(models: Iterable[str]) -> dict[str, Look]:
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
-    """Matplotlib's own defaults plus ours, whatever the user's matplotlibrc says."""
-    with matplotlib.style.context(["default", _RC]):
-        yield
+def drawing(kinds: Sequence[str] = ()) -> Iterator[None]:
+    """Matplotlib's own defaults plus ours, whatever the user's matplotlibrc says.
+
+    Args:
+        kinds: what ``files`` gives beside the SVG: some of ``KINDS``.
+    """
+    before = _kinds.set(tuple(kinds))
+    try:
+        with matplotlib.style.context(["default", _RC]):
+            yield
+    finally:
+        _kinds.reset(before)
 
 
 def canvas(
@@ -149,6 +165,16 @@ def svg(figure: Figure) -> str:
     # Other systems have no DejaVu Sans: Verdana is as wide, so nothing overlaps there either.
     text = text.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
     return re.sub(r"[ \t]+\n", "\n", text)
+
+
+def files(figure: Figure) -> dict[str, bytes]:
+    """The figure in each further kind asked for, on white, without date."""
+    made = {}
+    for kind in _kinds.get():
+        buffer = BytesIO()
+        figure.savefig(buffer, format=kind, dpi=PNG_DPI if kind == "png" else "figure", metadata=KINDS[kind])
+        made[kind] = buffer.getvalue()
+    return made
 
 
 def standalone(text: str) -> str:

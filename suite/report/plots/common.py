@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,19 +33,21 @@ class Plot:
         title: short heading.
         caption: what is drawn, on what data, over how many seeds.
         svg: the SVG text (``style.svg``).
+        files: the figure in further kinds, ``pdf`` say (``style.files``).
     """
 
     name: str
     title: str
     caption: str
     svg: str
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def finish(figure: Figure, *, name: str, title: str, caption: str) -> Plot:
     """Render a figure to a ``Plot``."""
     for axes in figure.axes:
         ticks.tick_logs(axes)
-    return Plot(wording.slug(name), title, caption, style.svg(figure))
+    return Plot(wording.slug(name), title, caption, style.svg(figure), style.files(figure))
 
 
 def drawn(section: Section) -> list[tuple[Group, str]]:

@@ -90,7 +90,7 @@ class Site:
         label = f"{plot.title}. {plot.caption}"
         return Markup(style.inline(plot.svg, name=plot.name, label=label, colours=self._colours))
 
-    def write(self, name: str, text: str) -> Path:
+    def write(self, name: str, text: str | bytes) -> Path:
         """Write one file below the folder.
 
         Raises:
@@ -99,7 +99,7 @@ class Site:
         path = self.folder / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8", newline="\n")
+            path.write_bytes(text.encode() if isinstance(text, str) else text)
         except OSError as error:
             raise CannotWrite(f"cannot write {path}: {error.strerror or error}") from error
         self.written.add(name)
@@ -113,9 +113,11 @@ class Site:
         return table
 
     def plot(self, plot: Plot) -> Plot:
-        """Write a figure's file; returns it for the page, under a name of its own where another has its name."""
+        """Write a figure's files; returns it for the page, under a name of its own where another has its name."""
         plot = self._named(plot, "plots")
         self.write(f"plots/{plot.name}.svg", style.standalone(plot.svg))
+        for kind, made in plot.files.items():
+            self.write(f"plots/{plot.name}.{kind}", made)
         return plot
 
     def _named(self, made: Made, folder: str) -> Made:
