@@ -6,6 +6,7 @@ Tasks are batch-first; recurrences are time-first. The one transpose lives in
 
 from __future__ import annotations
 
+import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ __all__ = ["SPLITS", "Batch", "DataError", "Spec", "Split", "Task", "TaskError"]
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 METRICS = ("accuracy", "mse")
+_LONGEST = 40  # characters of a metric's name
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Spec:
         input_size: I, features a step (the embedding size for token tasks).
         output_size: O, outputs of the read-out (1 for binary logits and regression).
         length: T, nominal number of time steps (the mean padded length for token tasks).
-        metric: ``"accuracy"`` (a fraction) or ``"mse"``.
+        metric: ``"accuracy"`` (a fraction), ``"mse"``, or the name of another mean over examples, as tables should
+            print it (``"MAE"``, ``"bits per character"``).
         higher_is_better: whether a larger metric is better: True for accuracy, False for mse.
         vocabulary: number of token ids, or None where inputs are real-valued.
         embedding_size: columns of the embedding matrix, or None.
@@ -55,17 +58,28 @@ class Spec:
 
     def __post_init__(self) -> None:
         """Refuse what the suite could not show or build: TaskError."""
-        if self.metric not in METRICS:
-            raise TaskError(f"spec.metric: wanted one of {', '.join(METRICS)}, got {self.metric!r}")
-        if self.higher_is_better != (self.metric == "accuracy"):
-            wanted = self.metric == "accuracy"
-            raise TaskError(f"spec.higher_is_better: wanted {wanted} for {self.metric}, got {self.higher_is_better!r}")
+        _check_metric(self.metric)
+        wanted = {"accuracy": True, "mse": False}.get(self.metric)
+        if not isinstance(self.higher_is_better, bool) or wanted not in (None, self.higher_is_better):
+            words = "True or False" if wanted is None else str(wanted)
+            raise TaskError(f"spec.higher_is_better: wanted {words} for {self.metric}, got {self.higher_is_better!r}")
         for name in ("input_size", "output_size", "length"):
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < 1:  # numpy's too
                 raise TaskError(f"spec.{name}: wanted a whole number from 1 on, got {value!r}")
         if not isinstance(self.every_step, bool):
             raise TaskError(f"spec.every_step: wanted True or False, got {self.every_step!r}")
+
+
+def _check_metric(name: object) -> None:
+    """Refuse a name that tables could not print, or that is one of METRICS but for its spelling."""
+    if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > _LONGEST:
+        raise TaskError(
+            f"spec.metric: wanted {', '.join(METRICS)}, or a name of up to {_LONGEST} characters, got {name!r}"
+        )
+    meant = name.lower() if name.lower() in METRICS else "accuracy"
+    if name not in METRICS and difflib.get_close_matches(name.lower(), [meant], 1, 0.8):
+        raise TaskError(f"spec.metric: wanted {meant!r} or another name, got {name!r}")
 
 
 class Batch(NamedTuple):

@@ -114,7 +114,7 @@ def test_of_a_cell_without_numbers_engines_are_asked_where_the_plain_loop_has_so
         ("Tuples", "batches", "batches: wanted tasks.contract.Batch(x, y, lengths), got tuple"),
         ("NoValid", "description", "wanted at least one example of each of train, valid, test"),
         ("Few", "batches", "test: sizes says 41 examples, the batches have 40"),
-        ("F1", "it is built", "spec.metric: wanted one of accuracy, mse, got 'f1'"),
+        ("Misspelt", "it is built", "spec.metric: wanted 'accuracy' or another name, got 'Acuracy'"),
         ("UpsideDown", "it is built", "spec.higher_is_better: wanted True for accuracy, got False"),
         ("LargerError", "it is built", "spec.higher_is_better: wanted False for mse, got True"),
         ("Doubles", "batches", "wanted float32 (B,T,1)"),
@@ -216,7 +216,7 @@ def test_what_is_no_pair_is_told_of_a_recording_too(monkeypatch):
     ("task", "words"),
     [
         ("NoValid", "wanted at least one example of valid, got 0"),
-        ("F1", "spec.metric: wanted one of accuracy, mse"),
+        ("Misspelt", "spec.metric: wanted 'accuracy' or another name, got 'Acuracy'"),
         ("UpsideDown", "spec.higher_is_better: wanted True for accuracy, got False"),
         ("LargerError", "spec.higher_is_better: wanted False for mse, got True"),
     ],

@@ -42,6 +42,7 @@ def test_times_of_a_shared_machine_are_marked():
 def test_a_seed_that_fell_lost_half_of_what_its_best_epoch_was_better_than_chance(higher, chance, best, last, fell):
     record = make.record(make.run(seed=0))
     record["metrics"] |= {"higher_is_better": higher, "chance": chance, "valid": best}
+    record["metrics"]["name"] = "accuracy" if higher else "mse"
     record["curve"][-1]["valid"] = last
     assert entry(record).fell is fell
 

@@ -169,6 +169,7 @@ def table(records: Iterable[Mapping[str, Any]]) -> str:
         if _section(row) != previous:
             lines += ([""] if lines else []) + _heading(row)
             score = wording.metric_unit(row["metric"])
+            score = score if len(score) < _WIDTHS[2] else f"{score[: _WIDTHS[2] - 2]}…"
             names = ["model", "seeds", score, "loss", "seconds", "ms/step", "grad", "params"]
             lines.append(_line(names))
             previous = _section(row)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.record import RecordError, load, share
+from suite.record import PERFECT, RecordError, load, share
 from suite.runs import Run
 from suite.store import Store
 
@@ -85,13 +85,13 @@ class Entry:
     def fell(self) -> bool:
         """Whether it finished and lost, by its last epoch, over half of what its best one was better than chance.
 
-        On validation data, where the best possible is an accuracy of 1 or an error of 0. A best epoch that went less
-        than a fifth of the way from chance to there had nothing to lose.
+        On validation data, where the best possible is an accuracy of 1 or an error of 0 (of other metrics it is not
+        known). A best epoch that went less than a fifth of the way from chance to there had nothing to lose.
         """
         metrics, valid = self.record["metrics"], self.curve["valid"]
         if self.score is None or metrics["chance"] is None or metrics["valid"] is None or not valid.size:
             return False
-        way = (1.0 if metrics["higher_is_better"] else 0.0) - metrics["chance"]
+        way = PERFECT.get(metrics["name"], metrics["chance"]) - metrics["chance"]
         if way == 0 or np.isnan(valid[-1]):
             return False
         best, last = ((value - metrics["chance"]) / way for value in (metrics["valid"], valid[-1]))

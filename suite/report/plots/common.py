@@ -161,11 +161,11 @@ def metric_axis(axes: Axes, section: Section, word: str, *, guess: bool = True) 
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
         axes.set_ylabel(f"{word} accuracy (%)")
     else:
-        axes.set_yscale("log")
+        axes.set_yscale("log" if logarithmic(section) else "linear")
         axes.set_ylabel(f"{word} {wording.metric_unit(section.metric)}")
     if guess and section.chance is not None:
         axes.axhline(section.chance, color=style.FAINT, linestyle=(0, (1, 2)), linewidth=1.4, zorder=1)
-        if not section.higher_is_better:
+        if logarithmic(section):
             _make_room_below(axes, section.chance)
         axes.annotate(
             "constant guess",
@@ -178,6 +178,15 @@ def metric_axis(axes: Axes, section: Section, word: str, *, guess: bool = True) 
             fontsize=10,
             color=style.FAINT,
         )
+
+
+def logarithmic(section: Section) -> bool:
+    """Whether the metric is drawn on a log axis: errors are, where none is negative or zero."""
+    if section.higher_is_better or section.metric == "mse":
+        return not section.higher_is_better
+    values = [entry.curve[name] for group in section.groups for entry in group.entries for name in ("valid", "test")]
+    known = np.concatenate([*values, [1.0 if section.chance is None else section.chance]])
+    return bool((known[np.isfinite(known)] > 0).all())
 
 
 def _make_room_below(axes: Axes, value: float) -> None:

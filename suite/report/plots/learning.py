@@ -16,6 +16,8 @@ from suite.report.plots import common
 from suite.report.plots.common import Plot
 from suite.report.style import Look
 
+_WORDS = {"accuracy": "Accuracy", "mse": "Error"}
+
 
 def _valid(entry: Entry) -> Array:
     return entry.curve["valid"]
@@ -117,7 +119,7 @@ def against_seconds(section: Section, looks: Mapping[str, Look], machine: str) -
     return common.finish(
         figure,
         name=f"seconds-{section.slug}-{machine}",
-        title="Accuracy against seconds" if section.metric == "accuracy" else "Error against seconds",
+        title=f"{_WORDS.get(section.metric, wording.metric_unit(section.metric))} against seconds",
         caption=f"{section.name} on {machine}. {common.seeds_note(section)}{note}{common.left_out(section)}",
     )
 
@@ -134,7 +136,7 @@ def costs(section: Section, looks: Mapping[str, Look]) -> Plot | None:
         for axes, x in zip(panels, xs):
             error = None
             if spread.low is not None and spread.high is not None:
-                low = spread.low if section.metric == "accuracy" else max(spread.low, spread.mean / 100)
+                low = max(spread.low, spread.mean / 100) if common.logarithmic(section) else spread.low
                 error = [[spread.mean - low], [spread.high - spread.mean]]
             axes.errorbar(
                 x,

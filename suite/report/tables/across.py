@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from suite.record import PERFECT
 from suite.report import content, wording
 from suite.report.evidence.entries import Array
 from suite.report.evidence.groups import OWN_BUDGET, Group, Section
@@ -49,7 +50,7 @@ def suites(sections: Sequence[Section]) -> dict[tuple[str, str], list[Section]]:
     """(track, preset) -> one section a task: the one with most ranked models, then most seeds, then by name."""
     held: dict[tuple[str, str], dict[str, Section]] = {}
     for section in sections:
-        if len(section.ranked) < 2 or section.chance is None:
+        if len(section.ranked) < 2 or section.chance is None or section.metric not in PERFECT:
             continue
         kind = (section.track, _protocol(section))
         known = held.setdefault(kind, {}).get(section.variant.task)

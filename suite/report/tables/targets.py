@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from suite.record import PERFECT
 from suite.report import content, wording
 from suite.report.evidence import facts
 from suite.report.evidence.entries import Entry
@@ -17,14 +18,13 @@ from suite.report.tables.table import Column, Table
 
 
 def target(section: Section) -> float | None:
-    """The score to reach: the task's own, else half the way from a constant guess to a perfect score."""
+    """The score to reach: the task's own, else half the way from a constant guess to a perfect score, or None."""
     own = content.task(section.variant.task)["target"]
     if own is not None:
         return float(own)
-    if section.chance is None:
+    if section.chance is None or section.metric not in PERFECT:
         return None
-    perfect = 1.0 if section.higher_is_better else 0.0
-    return (section.chance + perfect) / 2
+    return (section.chance + PERFECT[section.metric]) / 2
 
 
 def reached(entry: Entry, goal: float, *, higher_is_better: bool) -> tuple[float, float] | None:
