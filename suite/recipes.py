@@ -19,7 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from suite.errors import UsageError, unknown
+from suite.errors import BadDefault, UsageError, unknown
 from suite.keys import TRAINER, check_own_keys, counts, in_range, keys_for, options_of
 from suite.names import Plugin, is_known
 from suite.names import table as names
@@ -192,6 +192,8 @@ def load(
         recipe = _checked(model, merged)
         same = {key for key in overrides or {} if key in before and recipe.values.get(key) == before[key][0]}
         return Recipe(recipe.values, {**recipe.sources, **{key: before[key][1] for key in same}})
+    except BadDefault:
+        raise
     except UsageError as error:
         if any(f"{model.name}.{key}" in str(error) for key in overrides or {}):
             raise

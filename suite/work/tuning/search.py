@@ -16,7 +16,8 @@ from typing import Any
 from suite import recipes
 from suite.errors import UsageError, unknown
 from suite.keys import TRAINER, in_range, keys_for
-from suite.names import Plugin, coerce
+from suite.names import Plugin
+from suite.values import coerce
 
 DIGITS = 4  # significant digits of a value that is tried: a recipe is for people
 

@@ -79,7 +79,9 @@ def _key(name: str) -> str:
 
 
 def _value(value: Any) -> str:
-    return json.dumps(value)  # of strings, numbers and booleans: TOML writes them alike
+    return json.dumps(
+        "none" if value is None else value
+    )  # strings, numbers, booleans and lists: TOML writes them alike
 
 
 def read(path: Path) -> dict[str, str]:
