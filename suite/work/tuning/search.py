@@ -13,7 +13,7 @@ from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
-from suite import recipes
+from suite import recipes, sections
 from suite.errors import UsageError, unknown
 from suite.keys import TRAINER, in_range, keys_for
 from suite.names import Plugin
@@ -80,8 +80,9 @@ def space(
         UsageError: no space, an unknown key, a range or choice that makes no sense.
     """
     path, data = recipes.tables(task, extra)
-    tables = (data.get(preset, {}) if preset else {}).get("search") or data.get("search", {})
-    tables = recipes.want_table(tables, path, "search")
+    own = (data.get(preset, {}) if preset else {}).get("search")
+    tables = recipes.want_table(own or data.get("search", {}), path, "search")
+    sections.check_near(path, f"{preset}.search." if own else "search.", tables, model.name)
     merged: dict[str, Any] = {}
     for name in ("default", model.name):
         merged |= recipes.want_table(tables.get(name, {}), path, f"search.{name}")
