@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from suite import recipes
+from suite.check import main as checked
 from suite.errors import UsageError
 from suite.names import Plugin, resolve
 from suite.plan import Request, expand, parse_set
 from suite.record import load
 from suite.run import main
 from suite.runs import Run, canonical
+from suite.tune import seen_tests
 from suite.values import coerce, handed
 from suite.work.building import recurrence_for
 from suite.work.estimates.sizes import Tasks
@@ -166,3 +168,13 @@ def test_a_union_of_lists_takes_the_one_that_fits():
     assert coerce("b", [1, "none"], p["b"]) == [1, None]
     with pytest.raises(UsageError, match=r"b\[0\]: wanted int or none, got 'x'"):
         coerce("b", ["x"], p["b"])
+
+
+def test_a_task_gets_them_too(tmp_path, capsys):
+    task = f"{PLUGINS}:Parts"
+    words = ["--models", "tests.plugins.tiny:Leaky", "--tasks", task, "--epochs", "1", "--executor", "inline"]
+    assert main([*words, "--set", f"{task}.parts=[3]", "--results-dir", str(tmp_path)]) == 0, capsys.readouterr().err
+    (path,) = (tmp_path / "records").rglob("*.json")
+    assert load(path)["run"]["task_options"]["parts"] == [3]
+    assert checked(["--tasks", task]) == 0 and "0 faults" in capsys.readouterr().out
+    assert len(seen_tests(expand(Request(models=("lstm",), tasks=(task,))))) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Literal
 
-from tests.plugins.tiny import Leaky
+from tests.plugins.tiny import Leaky, Parity
 
 
 class Mixed(Leaky):
@@ -49,3 +49,20 @@ class Named(Leaky):
 
     def __init__(self, input_size, hidden_size, *, engine="auto", mode: Literal["none", "all"] | None = "all"):
         super().__init__(input_size, hidden_size, engine=engine)
+
+
+class Parts(Parity):
+    """A task with a tuple among its options."""
+
+    def __init__(self, *, seed, data_dir=None, length: int = 6, parts: tuple[int, ...] = (1, 2)):
+        super().__init__(seed=seed, data_dir=data_dir, length=length)
+        assert type(parts) is tuple
+
+    @classmethod
+    def requires(cls, **options):
+        assert type(options["parts"]) is tuple
+        return ()
+
+    @classmethod
+    def test_moves(cls, **options):
+        return type(options["parts"]) is tuple
