@@ -34,6 +34,10 @@ class UsageError(SuiteError):
     """A bad argument, recipe or plug-in (exit code 2)."""
 
 
+class BadDefault(UsageError):
+    """A default of a plug-in's class that its annotation does not allow: no recipe is to blame."""
+
+
 class DataMissing(SuiteError):
     """Raw data is missing, truncated or altered (exit code 4)."""
 

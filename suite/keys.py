@@ -9,8 +9,9 @@ from inspect import Parameter
 from typing import Any
 
 from suite.errors import UsageError, unknown
-from suite.names import Plugin, coerce
+from suite.names import Plugin
 from suite.runs import LATER
+from suite.values import coerce
 
 OPTIMIZERS = ("adam", "rmsprop", "sgd", "adagrad")
 

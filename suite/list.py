@@ -81,17 +81,26 @@ def recipe_files(extra: Path | None) -> Iterator[Row]:
     """Every recipe file with its sections."""
     from suite import recipes
 
+    def described(path: Path) -> Row:
+        row: Row = {"kind": "recipes", "task": path.stem, "sections": list(_sections(recipes.read(path))),
+                    "path": str(path)}  # fmt: skip
+        try:
+            recipes.check_names(path)
+        except UsageError as error:  # one file hides no other
+            row["error"] = str(error)
+        return row
+
     for place in [*([extra] if extra else []), recipes.folder()]:
-        for path in sorted(place.glob("*.toml")):
-            yield {"kind": "recipes", "task": path.stem, "sections": list(_sections(recipes.read(path))),
-                   "path": str(path)}  # fmt: skip
+        yield from map(described, sorted(place.glob("*.toml")))
 
 
 def _sections(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    from suite.sections import quoted
+
     for key, value in table.items():
         if isinstance(value, dict):
             nested = key in ("quick", "tuned", "search")
-            yield from _sections(value, f"{prefix}{key}.") if nested else iter([prefix + key])
+            yield from _sections(value, f"{prefix}{key}.") if nested else iter([prefix + quoted(key)])
 
 
 def recipe_values(task: str, *, preset: str | None, extra: Path | None) -> Iterator[Row]:
@@ -187,7 +196,7 @@ def _shown(row: Row) -> list[str]:
     if kind == "engine":
         return [row["name"], row["device"], "yes" if row["available"] else "no", row["reason"] or ""]
     if kind == "recipes":
-        return [row["task"], ", ".join(row["sections"])]
+        return [row["task"], f"cannot be used: {row['error']}" if "error" in row else ", ".join(row["sections"])]
     if kind == "recipe":
         return [row["model"], row["key"], str(row["value"]), row["source"]]
     if kind == "field":

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import inspect
-import json
-import math
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
-from suite.errors import UsageError, unknown
+from suite.errors import BadDefault, UsageError, unknown
+from suite.values import coerce, handed
 
 Kind = Literal["model", "task"]
 _TABLES = {"model": ("models", "MODELS"), "task": ("tasks", "TASKS")}
@@ -55,6 +53,7 @@ class Plugin:
 
         Raises:
             UsageError: unknown option (with the near ones), an option fixed by the table, a value of the wrong type.
+            BadDefault: a default of the class that its annotation, or a record, does not have.
         """
         values: dict[str, Any] = {}
         for key, value in given.items():
@@ -66,72 +65,18 @@ class Plugin:
         if defaults:
             for key, parameter in self.schema.items():
                 if key not in values and parameter.default is not inspect.Parameter.empty:
-                    values[key] = coerce(f"{self.name}.{key}", parameter.default, parameter)
+                    values[key] = self._default(key, parameter)
         return values
 
+    def _default(self, key: str, parameter: inspect.Parameter) -> Any:
+        try:
+            return coerce(f"default of {key}", parameter.default, parameter)
+        except UsageError as error:
+            raise BadDefault(f"{self.kind} {self.name}: {error}") from error
 
-def coerce(name: str, value: Any, parameter: inspect.Parameter) -> Any:
-    """``value`` in the type that the parameter's annotation (or default) names; 66 and 66.0 become the same.
-
-    Raises:
-        UsageError: wanted and got.
-    """
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UsageError(f"{name}: wanted a finite number, got {value}")
-    if isinstance(value, int) and abs(value) >= 1 << 63:
-        raise UsageError(f"{name}: wanted a number that 64 bits hold, got {str(value)[:40]}")
-    kinds = _kinds(parameter)
-    if not kinds:
-        return _plain(name, value)
-    literals = [k for k in kinds if isinstance(k, tuple)]
-    if value is None and type(None) in kinds:
-        return None
-    for allowed in literals:
-        if value in allowed:
-            return value
-    if isinstance(value, bool):
-        if bool in kinds:
-            return value
-    elif isinstance(value, (int, float)):
-        if float in kinds:
-            return float(value) + 0.0  # -0.0 and 0 become the same too
-        if int in kinds and float(value).is_integer():
-            return int(value)
-    elif isinstance(value, str) and (str in kinds or Path in kinds):
-        return value
-    elif isinstance(value, Path) and Path in kinds:
-        return str(value)
-    words = [" or ".join(map(repr, k)) if isinstance(k, tuple) else {"NoneType": "none"}.get(k.__name__, k.__name__) for k in kinds]  # noqa: E501  # fmt: skip
-    raise UsageError(f"{name}: wanted {' or '.join(words)}, got {value!r}")
-
-
-def _plain(name: str, value: Any) -> Any:
-    """``value``, if JSON has such values: it becomes part of a run's id."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{name}: wanted a number, text, true, false or a list of these, got {value!r}") from error
-    return value
-
-
-def _kinds(parameter: inspect.Parameter) -> list[Any]:
-    """Plain types (and tuples of literal values) that a parameter takes; empty where nothing is known."""
-    annotation = parameter.annotation
-    if annotation is inspect.Parameter.empty or isinstance(annotation, str):
-        default = parameter.default
-        return [type(default)] if isinstance(default, (bool, int, float, str)) else []
-    parts = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
-    kinds: list[Any] = []
-    for part in parts:
-        if typing.get_origin(part) is Literal:
-            kinds.append(typing.get_args(part))
-        elif isinstance(part, type):
-            kinds.append(part)
-    return kinds
-
-
-def _is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    def arguments(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Checked options as the constructor takes them: a record's list becomes a tuple where one is annotated."""
+        return {key: handed(value, self.schema[key]) if key in self.schema else value for key, value in options.items()}
 
 
 def _signature(cls: Any) -> inspect.Signature:
@@ -139,6 +84,13 @@ def _signature(cls: Any) -> inspect.Signature:
         return inspect.signature(cls, eval_str=True)
     except (NameError, TypeError):
         return inspect.signature(cls)
+
+
+def _made(parameter: inspect.Parameter, cls: Any) -> inspect.Parameter:
+    """A parameter with the default that a dataclass's ``default_factory`` gives, where it has one."""
+    field = getattr(cls, "__dataclass_fields__", {}).get(parameter.name)
+    factory = getattr(field, "default_factory", dataclasses.MISSING)
+    return parameter if factory is dataclasses.MISSING else parameter.replace(default=factory())
 
 
 def table(kind: Kind) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -181,7 +133,7 @@ def resolve(kind: Kind, name: str) -> Plugin:
     cls = _load(kind, name, target)
     reserved = _RESERVED[kind] | set(fixed)
     schema = {
-        key: parameter
+        key: _made(parameter, cls)
         for key, parameter in _signature(cls).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and key not in reserved
     }

@@ -4,7 +4,7 @@ A file ``recipes/<task>.toml`` has one section a model, and ``[default]`` for mo
 A section's ``source`` holds for all its keys, save those named in its ``sources`` table. A model's section is laid over
 ``[default]``. Presets and the tuned track have sections of their own: ``[quick.default]``, ``[quick.cornn]``,
 ``[quick.task]`` (task options), ``[tuned.cornn]``, ``[quick.tuned.cornn]``; ``[search.cornn]`` is the search space of
-``suite.tune``.
+``suite.tune``. A plug-in's name is one quoted key: ``["my.pkg:MyRNN"]``, ``[search."my.pkg:MyRNN"]``.
 A source starts with ``published:`` (for this model and task), ``adapted:`` (published for another task, size or
 protocol), ``tuned:``, ``default:`` or ``set:``.
 """
@@ -19,14 +19,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from suite.errors import UsageError, unknown
+from suite import sections
+from suite.errors import BadDefault, UsageError, unknown
 from suite.keys import TRAINER, check_own_keys, counts, in_range, keys_for, options_of
-from suite.names import Plugin, is_known
-from suite.names import table as names
+from suite.names import Plugin
 from suite.runs import LATER
+from suite.sections import PRESETS
 from suite.store import safe_name
 
-PRESETS = ("quick",)
 KINDS = ("published", "adapted", "tuned", "default", "set")
 
 
@@ -51,10 +51,13 @@ def read(path: Path) -> dict[str, Any]:
         UsageError: a syntax error with its line, or a file that cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        text = path.read_bytes().decode()
+    except (UnicodeDecodeError, OSError) as error:
         raise UsageError(f"recipe {path}: {error}") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"recipe {path}: {error}{sections.unquoted(text, error)}") from error
 
 
 def file_for(task: str, extra: Path | None = None) -> Path:
@@ -82,7 +85,7 @@ def tables(task: str, extra: Path | None = None) -> tuple[Path, dict[str, Any]]:
     data, base = read(path), read(file_for(task))
     for key in (*PRESETS, "tuned", "search"):
         want_table(data.get(key, {}), path, key)
-    _check_names(path)
+    check_names(path)
     if "default" in data:
         return path, {**{key: base[key] for key in PRESETS if key in base}, **data}
     presets = {key: {**base[key], **data[key]} for key in PRESETS if key in base and key in data}
@@ -90,22 +93,13 @@ def tables(task: str, extra: Path | None = None) -> tuple[Path, dict[str, Any]]:
 
 
 @functools.cache
-def _check_names(path: Path) -> None:
-    """Refuse a section of no model: misspelt, it would be passed over in silence."""
-    data = read(path)
-    places = [("", data)] + [(f"{preset}.", data[preset]) for preset in PRESETS if isinstance(data.get(preset), dict)]
-    places += [
-        (f"{prefix}{part}.", held[part])
-        for prefix, held in list(places)
-        for part in ("tuned", "search")
-        if isinstance(held.get(part), dict)
-    ]
-    for prefix, section in places:
-        own = ("default", "tuned", "search", *(PRESETS if not prefix else ("task",)))
-        for name in section:
-            if name not in own and ":" not in name and not is_known("model", name):
-                known = [*names("model"), *own]
-                raise UsageError(f"recipe {path}: [{prefix}{name}]: {unknown('(or not installed) model', name, known)}")
+def check_names(path: Path) -> None:
+    """Refuse a file with a section of no model; see ``suite.sections.check``.
+
+    Raises:
+        UsageError: that, a syntax error with its line, or a file that cannot be read.
+    """
+    sections.check(path, read(path))
 
 
 def want_table(value: Any, path: Path, name: str) -> dict[str, Any]:
@@ -143,9 +137,11 @@ def _layers(
     """The sections that make a recipe, the last one on top."""
     prefix = data.get(preset, {}) if preset else data
     name = f"{preset}." if preset else ""
+    sections.check_near(path, name, prefix, model)
     layers = [(f"{name}{key}", prefix[key]) for key in ("default", model) if key in prefix]
     if track == "tuned":
         tuned = want_table(prefix.get("tuned", {}), path, f"{name}tuned")
+        sections.check_near(path, f"{name}tuned.", tuned, model)
         if model not in tuned:
             raise UsageError(f"track tuned: no [{name}tuned.{model}] in the recipe; make one with python -m suite.tune")
         layers.append((f"{name}tuned.{model}", tuned[model]))
@@ -192,6 +188,8 @@ def load(
         recipe = _checked(model, merged)
         same = {key for key in overrides or {} if key in before and recipe.values.get(key) == before[key][0]}
         return Recipe(recipe.values, {**recipe.sources, **{key: before[key][1] for key in same}})
+    except BadDefault:
+        raise
     except UsageError as error:
         if any(f"{model.name}.{key}" in str(error) for key in overrides or {}):
             raise

@@ -110,10 +110,11 @@ def seen_tests(plan: Iterable[Planned]) -> list[str]:
     from suite.names import resolve
 
     found = {one.run.task: one.run.task_options for one in plan}
+    tasks = {task: resolve("task", task) for task in found}
     return [
         f"suite.tune: {task}: every seed draws its own test part, so the trials see what other seeds test on"
         for task, options in found.items()
-        if resolve("task", task).cls.test_moves(**options)
+        if tasks[task].cls.test_moves(**tasks[task].arguments(options))
     ]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_PARTY = ("models", "tasks", "suite")
-LIGHT = ("names", "runs", "keys", "recipes", "plan", "record", "store", "errors", "files")
+LIGHT = ("values", "names", "runs", "keys", "sections", "recipes", "plan", "record", "store", "errors", "files")
 HEAVY = {"torch", "torchvision", "torchtext", "spacy", "numpy", "pandas", "matplotlib", "scipy", "jinja2", "ray",
          "triton", "optuna", "tensorboard", "mlxtend", "rich"}  # fmt: skip
 

@@ -14,9 +14,10 @@ from models import MODELS
 from suite import recipes
 from suite.errors import UsageError
 from suite.keys import TRAINER
-from suite.names import coerce, resolve
+from suite.names import resolve
 from suite.plan import Request, expand, parse_seeds, parse_set
 from suite.runs import LATER, Run, canonical, seed_for
+from suite.values import coerce
 from tasks import TASKS
 
 

@@ -73,3 +73,16 @@ def test_a_range_beyond_the_keys_own_is_refused_before_a_trial(line, said, tmp_p
     with pytest.raises(UsageError) as error:
         space(resolve("model", MODEL), TASK, extra=place)
     assert said in str(error.value)
+
+
+def test_lists_are_choices_and_none_by_hand_is_written(tmp_path):
+    model = "tests.plugins.listed:Mixed"
+    place = folder(tmp_path, f"{BASE}[search.default]\nxs = {{ choices = [[1, 2], [3]] }}\n")
+    request = Request(models=(model,), tasks=(TASK,), recipes_dir=place, sets=((model, "cap", "none"),))
+    (study,) = studies(request, seed=0)
+    assert search([study], Store(tmp_path / "r"), trials=4, run_grid=train) == 0
+    assert {str(trial.values["xs"]) for trial in study.trials} == {"[1, 2]", "[3]"}
+    assert study.trials[0].values["xs"] == [1, 2] and study.best is not None
+    out = folder(tmp_path, f"{BASE}{tuned.section(study, seed=0, command='x')}\n")
+    again = recipes.load(resolve("model", model), TASK, track="tuned", extra=out).values
+    assert again["cap"] is None and again["xs"] == study.best.values["xs"]

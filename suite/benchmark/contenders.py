@@ -54,7 +54,7 @@ def built(model_name: str, shape: Shape, *, engine: str = "auto") -> Recurrence:
     """A model of these sizes with its class's hyperparameters, coRNN with those of the shape."""
     plugin = resolve("model", model_name)
     options = plugin.options(shape.cornn if model_name == "cornn" else {})
-    made: Recurrence = plugin.cls(shape.I, shape.H, engine=engine, **plugin.fixed, **options)
+    made: Recurrence = plugin.cls(shape.I, shape.H, engine=engine, **plugin.fixed, **plugin.arguments(options))
     return made
 
 

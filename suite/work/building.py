@@ -32,7 +32,7 @@ def build_task(run: Run, data_dir: str | None) -> Task:
     """The run's task with its data seed, which does not depend on the model."""
     plugin = resolve("task", run.task)
     where = None if data_dir is None else Path(data_dir)
-    return plugin.cls(seed=seed_for("data", run.task, run.seed), data_dir=where, **run.task_options)
+    return plugin.cls(seed=seed_for("data", run.task, run.seed), data_dir=where, **plugin.arguments(run.task_options))
 
 
 def build_model(run: Run, task: Task, *, engine: str) -> SequenceModel:
@@ -57,7 +57,8 @@ def recurrence_for(run: Run, spec: Spec, *, engine: str) -> Recurrence:
     plugin, H = resolve("model", run.model), run.recipe["hidden_size"]
     options = {**run.model_options, **options_of(plugin, run.recipe)}
     more = 0 if "num_layers" in options else run.recipe.get("num_layers", LATER["num_layers"]) - 1
-    layers = [plugin.cls(size, H, engine=engine, **options) for size in [spec.input_size, *[H] * more]]
+    inputs = [spec.input_size, *[H] * more]
+    layers = [plugin.cls(size, H, engine=engine, **plugin.arguments(options)) for size in inputs]
     return layers[0] if len(layers) == 1 else Stacked(layers)
 
 

@@ -72,7 +72,7 @@ def fetch_for(tasks: Iterable[tuple[Plugin, Mapping[str, Any]]], data_dir: Path 
     needed: dict[str, None] = {}
     try:
         for plugin, options in tasks:
-            needed |= dict.fromkeys(plugin.cls.requires(**options))
+            needed |= dict.fromkeys(plugin.cls.requires(**plugin.arguments(options)))
         for name in needed:
             sources.ensure(name, data_dir, log=tell)
         sources.check(needed, data_dir)
@@ -118,9 +118,9 @@ def _check_model(one: Planned, args: argparse.Namespace) -> str:
 
     run = one.run
     plugin = resolve("model", run.model)
-    options = options_of(plugin, run.recipe)
+    options = plugin.arguments({**run.model_options, **options_of(plugin, run.recipe)})
     try:
-        model = plugin.cls(2, min(run.recipe["hidden_size"], 16), engine=args.engine, **run.model_options, **options)
+        model = plugin.cls(2, min(run.recipe["hidden_size"], 16), engine=args.engine, **options)
         model.precision = run.precision
         model.hidden_size = run.recipe["hidden_size"]
         dtype = torch.float64 if run.precision == "float64" else torch.float32

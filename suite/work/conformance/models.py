@@ -67,7 +67,8 @@ class _Asked:
     def built(self, engine: str = "auto", seed: int = 0) -> Recurrence:
         """The model with weights of this seed."""
         with seeded(seed):
-            made: Recurrence = self.plugin.cls(self.sizes.inputs, self.sizes.hidden, engine=engine, **self.options)
+            options = self.plugin.arguments(self.options)
+            made: Recurrence = self.plugin.cls(self.sizes.inputs, self.sizes.hidden, engine=engine, **options)
             made.precision = self.sizes.precision
         return made.to(self.sizes.dtype)
 

@@ -38,7 +38,7 @@ class _Asked:
     def built(self, seed: int) -> Task:
         """The task with a data seed."""
         made: Task = self.plugin.cls(
-            seed=seed_for("data", self.plugin.name, seed), data_dir=self.data_dir, **self.options
+            seed=seed_for("data", self.plugin.name, seed), data_dir=self.data_dir, **self.plugin.arguments(self.options)
         )
         return made
 

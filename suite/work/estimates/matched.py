@@ -60,7 +60,8 @@ class Matched:
             if self.fetch:
                 from tasks import sources
 
-                for name in resolve("task", run.task).cls.requires(**run.task_options):
+                plugin = resolve("task", run.task)
+                for name in plugin.cls.requires(**plugin.arguments(run.task_options)):
                     sources.ensure(name, self.tasks.data_dir, log=lambda text: print(text, file=sys.stderr))
             return self.tasks.get(run.task, run.task_options)
         except DataError as error:

@@ -36,8 +36,9 @@ class Tasks:
         key = canonical([name, options])
         if key not in self._built:
             try:
-                self._built[key] = resolve("task", name).cls(
-                    seed=seed_for("data", name, 0), data_dir=self.data_dir, **options
+                plugin = resolve("task", name)
+                self._built[key] = plugin.cls(
+                    seed=seed_for("data", name, 0), data_dir=self.data_dir, **plugin.arguments(options)
                 )
             except Exception as error:  # a plug-in may raise anything
                 self._built[key] = error

@@ -13,10 +13,12 @@ from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
-from suite import recipes
+from suite import recipes, sections
 from suite.errors import UsageError, unknown
 from suite.keys import TRAINER, in_range, keys_for
-from suite.names import Plugin, coerce
+from suite.names import Plugin
+from suite.runs import canonical
+from suite.values import coerce
 
 DIGITS = 4  # significant digits of a value that is tried: a recipe is for people
 
@@ -44,11 +46,16 @@ class Axis:
     def suggest(self, trial: Any) -> Any:
         """The value that an Optuna trial tries: floats with four significant digits."""
         if self.choices:
-            return trial.suggest_categorical(self.key, self.choices)
+            told = [self.told(choice) for choice in self.choices]
+            return self.choices[told.index(trial.suggest_categorical(self.key, told))]
         if self.whole:
             return trial.suggest_int(self.key, int(self.low or 0), int(self.high or 0), log=self.log)
         value = float(f"{trial.suggest_float(self.key, self.low, self.high, log=self.log):.{DIGITS}g}")
         return min(max(value, self.low or -math.inf), self.high or math.inf)
+
+    def told(self, value: Any) -> Any:
+        """A value as Optuna is told it: a list is no choice of its, so it gets the list's text."""
+        return canonical(value) if isinstance(value, list) else value
 
     def holds(self, value: Any) -> bool:
         """Whether a value lies in the space."""
@@ -73,8 +80,9 @@ def space(
         UsageError: no space, an unknown key, a range or choice that makes no sense.
     """
     path, data = recipes.tables(task, extra)
-    tables = (data.get(preset, {}) if preset else {}).get("search") or data.get("search", {})
-    tables = recipes.want_table(tables, path, "search")
+    own = (data.get(preset, {}) if preset else {}).get("search")
+    tables = recipes.want_table(own or data.get("search", {}), path, "search")
+    sections.check_near(path, f"{preset}.search." if own else "search.", tables, model.name)
     merged: dict[str, Any] = {}
     for name in ("default", model.name):
         merged |= recipes.want_table(tables.get(name, {}), path, f"search.{name}")

@@ -153,7 +153,7 @@ def studies(request: Request, *, seed: int) -> list[Study]:
             study = package.create_study(sampler=sampler, direction="minimize")
             recipe = expand(narrow)[0].run.recipe
             before = {key: recipe.get(key, LATER.get(key)) for key in axes}
-            study.enqueue_trial({key: value for key, value in before.items() if axes[key].holds(value)})
+            study.enqueue_trial({key: axes[key].told(value) for key, value in before.items() if axes[key].holds(value)})
             found.append(Study(narrow, axes, study))
     return found
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from suite.errors import UsageError
 from suite.names import resolve
-from suite.recipes import PRESETS, load
+from suite.recipes import load
 from suite.runs import LATER, is_set
+from suite.sections import PRESETS, quoted
 from suite.store import write_atomic
 from suite.work.tuning.studies import Study, Trial
 
@@ -41,7 +42,7 @@ def section(study: Study, *, seed: int, command: str) -> str:
     lines = [
         f"# {study.task}: validation {study.metric} {best.valid:.6g} in trial {best.number}; "
         f"the recipe before: {before}; {finished} of {len(study.trials)} trials finished",
-        f"[{prefix}tuned.{_key(study.model)}]",
+        f"[{prefix}tuned.{quoted(study.model)}]",
         f"source = {_value(source(study, seed=seed, command=command))}",
         *(f"{key} = {_value(value)}" for key, value in [*best.values.items(), *by_hand.items()]),
         *(f"{key} = {_value(value)}" for key, (value, _) in base.items()),
@@ -74,12 +75,10 @@ def _base(study: Study) -> dict[str, tuple[Any, str]]:
     return {key: (value, own.sources[key]) for key, value in own.values.items() if value != packaged.values.get(key)}
 
 
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else json.dumps(name)
-
-
 def _value(value: Any) -> str:
-    return json.dumps(value)  # of strings, numbers and booleans: TOML writes them alike
+    return json.dumps(
+        "none" if value is None else value
+    )  # strings, numbers, booleans and lists: TOML writes them alike
 
 
 def read(path: Path) -> dict[str, str]:
