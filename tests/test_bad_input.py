@@ -65,7 +65,7 @@ USAGE = [
     ((*TINY, "--set", "hidden_size=2.5"), "hidden_size: wanted int, got 2.5"),
     ((*TINY, "--set", "batch_size=121"), "wanted batch_size <= 120 (training examples), got 121"),
     ((*TINY, "--set", "lr=0"), "lr: wanted > 0, got 0"),
-    ((*TINY, "--set", "optimizer=sgd"), "unknown optimizer 'sgd'"),
+    ((*TINY, "--set", "optimizer=lion"), "unknown optimizer 'lion'"),
     ((*TINY, "--set", "clip_norm=-1"), "clip_norm: wanted >= 0, got -1"),
     ((*TINY, "--set", "other.lr=1"), "wanted a model or task of this call"),
     ((*ADDING, "--set", "cornn.dt=0"), "dt: wanted > 0, got 0.0"),
