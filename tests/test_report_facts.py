@@ -63,7 +63,7 @@ def test_where_time_ends_a_run_its_epochs_are_those_it_did():
 
 
 @pytest.mark.parametrize(
-    ("scores", "told"), [((0.51, 0.49, 0.5), True), ((0.61, 0.62, 0.6), False), ((0.4, 0.41, 0.42), True)]
+    ("scores", "told"), [((0.51, 0.49, 0.5), True), ((0.531, 0.53, 0.532), False), ((0.4, 0.41, 0.42), True)]
 )
 def test_where_no_row_is_better_than_a_constant_guess_that_is_told(scores, told):
     records = [make.record(make.run(seed=seed)) for seed in range(3)]
@@ -78,8 +78,10 @@ def test_errors_at_chance_are_told_where_lower_is_better():
     for record, score in zip(records, (0.166, 0.17, 0.168)):
         record["metrics"]["test"] = score
     assert facts.at_chance(section(*records))
+    records[0]["metrics"]["test"] = 0.001  # solved with one seed, which the interval of the mean does not show
+    assert not facts.at_chance(section(*records))
     for record in records:
-        record["metrics"]["test"] -= 0.1
+        record["metrics"]["test"] = 0.07
     assert not facts.at_chance(section(*records))
 
 

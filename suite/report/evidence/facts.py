@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from suite.record import PERFECT
 from suite.report.evidence.groups import Group, Section
 from suite.runs import canonical
 
@@ -37,10 +38,16 @@ def epochs(group: Group) -> int:
 def at_chance(section: Section) -> bool:
     """Whether no row is shown to be better than a constant guess, though some have an interval.
 
-    A row of one seed has none: there the score itself is asked.
+    A row of one seed has none: there the score itself is asked. A run that went a tenth of the way from there to a
+    perfect score is better, whatever the interval of a mean over runs that failed and runs that did not.
     """
     rows = [group.spread for group in section.groups if group.spread.mean is not None]
-    if section.chance is None or not any(row.low is not None for row in rows):
+    if section.chance is None or section.metric not in PERFECT or not any(row.low is not None for row in rows):
+        return False
+    way = PERFECT[section.metric] - section.chance
+    if any(
+        (score - section.chance) / way > 0.1 for group in section.groups for score in group.scores.values() if score
+    ):
         return False
     higher = section.higher_is_better
     ends = [row.mean if row.low is None or row.high is None else row.low if higher else row.high for row in rows]
