@@ -40,6 +40,7 @@ class Recurrence(nn.Module, ABC):
     Attributes:
         version: bump when results may change; part of a run's id.
         source: paper and equation.
+        title: what reports call it; empty: the name it was asked by. A subclass has one of its own or none.
         states: N, blocks of H columns in the final state; block 0 is h.
         block_names: names of the state blocks, for profiles.
         whole_engines: engines that replace the whole architecture (``torch``).
@@ -48,6 +49,7 @@ class Recurrence(nn.Module, ABC):
 
     version: ClassVar[int] = 1
     source: ClassVar[str] = ""
+    title: ClassVar[str] = ""
     states: ClassVar[int] = 1
     block_names: ClassVar[tuple[str, ...]] = ("h",)
     whole_engines: ClassVar[tuple[str, ...]] = ()

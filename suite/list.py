@@ -15,14 +15,17 @@ from typing import Any
 
 from suite import cli
 from suite.errors import DONE, UsageError, unknown
-from suite.runs import is_set
+from suite.runs import TRACKS, is_set
 
 EPILOG = """examples:
   python -m suite.list
   python -m suite.list --models --sources
   python -m suite.list --recipes har2
+  python -m suite.list --recipes har2 --recipes-dir my --models my.pkg:MyRNN --track tuned
   python -m suite.list --records --json
 
+--recipes TASK: the values of every model, of plug-ins that have a section, and
+below them tuned ones; --track tuned: a whole recipe as that track trains it
 without an option: models and tasks; a terminal gets lines cut to its width, a pipe whole ones
 exit codes: 0 done; 2 usage
 """
@@ -33,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     p = cli.parser("list", "List models, tasks, engines, recipes, records.", EPILOG)
     what = p.add_argument_group("what to list")
-    what.add_argument("--models", action="store_true", help="names of models and their classes")
+    what.add_argument("--models", nargs="?", const="", metavar="A,B", help="names of models and their classes; with "
+                      "A,B (names or my.pkg:MyRNN) these alone, of recipes and records too")  # fmt: skip
     what.add_argument("--tasks", action="store_true", help="names of tasks and their classes")
     what.add_argument("--engines", action="store_true", help="engines: which run on this machine, why not the rest")
     what.add_argument("--recipes", nargs="?", const="", metavar="TASK", help="recipe files; with TASK, every value")
@@ -41,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--schema", action="store_true", help="the fields of a record")
     how = p.add_argument_group("how")
     how.add_argument("--sources", action="store_true", help="models and tasks: with source and options (imports them)")
+    how.add_argument("--track", choices=TRACKS, metavar="T", help=f"recipes or records of one: {', '.join(TRACKS)}")
     how.add_argument("--preset", choices=["quick"], help="recipes of this preset")
     how.add_argument("--recipes-dir", type=Path, metavar="DIR", help="recipe files that go before the packaged ones")
     how.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -48,11 +53,15 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def plugins(kind: str, *, sources: bool) -> Iterator[Row]:
-    """Rows of the model or task table, entry points among them; ``sources`` imports each class."""
+def plugins(kind: str, *, sources: bool, chosen: Sequence[str] = ()) -> Iterator[Row]:
+    """Rows of the model or task table, entry points among them, or of those chosen; ``sources`` imports each class."""
     from suite.names import resolve, table
 
-    for name, (target, fixed) in table(kind).items():  # type: ignore[arg-type]
+    rows = table(kind)  # type: ignore[arg-type]
+    for name in chosen:
+        if name not in rows:
+            resolve(kind, name)  # type: ignore[arg-type]
+    for name, (target, fixed) in {name: rows.get(name, (name, {})) for name in chosen or rows}.items():
         row: Row = {"kind": kind, "name": name, "class": target, "fixed": dict(fixed)}
         if sources:
             try:
@@ -77,13 +86,13 @@ def engines() -> Iterator[Row]:
             yield {"kind": "engine", "name": name, "device": device, "available": reason is None, "reason": reason}
 
 
-def recipe_files(extra: Path | None) -> Iterator[Row]:
-    """Every recipe file with its sections."""
+def recipe_files(extra: Path | None, models: Sequence[str] = ()) -> Iterator[Row]:
+    """Every recipe file with its sections, or with those of these models."""
     from suite import recipes
 
     def described(path: Path) -> Row:
-        row: Row = {"kind": "recipes", "task": path.stem, "sections": list(_sections(recipes.read(path))),
-                    "path": str(path)}  # fmt: skip
+        sections = [name for name in _sections(recipes.read(path)) if not models or _is_of(name, models)]
+        row: Row = {"kind": "recipes", "task": path.stem, "sections": sections, "path": str(path)}
         try:
             recipes.check_names(path)
         except UsageError as error:  # one file hides no other
@@ -91,7 +100,16 @@ def recipe_files(extra: Path | None) -> Iterator[Row]:
         return row
 
     for place in [*([extra] if extra else []), recipes.folder()]:
-        yield from map(described, sorted(place.glob("*.toml")))
+        for path in sorted(place.glob("*.toml")):
+            row = described(path)
+            if row["sections"] or not models:
+                yield row
+
+
+def _is_of(section: str, models: Sequence[str]) -> bool:
+    from suite.sections import quoted
+
+    return any(section == quoted(name) or section.endswith(f".{quoted(name)}") for name in models)
 
 
 def _sections(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -103,22 +121,54 @@ def _sections(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _sections(value, f"{prefix}{key}.") if nested else iter([prefix + quoted(key)])
 
 
-def recipe_values(task: str, *, preset: str | None, extra: Path | None) -> Iterator[Row]:
-    """Every value of every model's recipe on a task, with its source."""
+def recipe_values(
+    task: str, *, preset: str | None, extra: Path | None, models: Sequence[str] = (), track: str | None = None
+) -> Iterator[Row]:
+    """Every value of every model's recipe on a task, with its source; plug-ins that have a section are among them.
+
+    ``models`` chooses some; track ``tuned`` gives the recipes of that track, ``paper`` the others, None these and below
+    each what its tuned section says.
+
+    Raises:
+        UsageError: an unknown name, a recipe that is not valid, or a track that has no recipe of its own.
+    """
     from suite import recipes
     from suite.names import resolve, table
 
     if task not in table("task") and ":" not in task:
         raise UsageError(unknown("task", task, table("task")))
-    for name in table("model"):
-        recipe = recipes.load(resolve("model", name), task, preset=preset, extra=extra)
-        for key, value in recipe.values.items():
-            yield {"kind": "recipe", "task": task, "model": name, "key": key, "value": value,
-                   "source": recipe.sources[key]}  # fmt: skip
+    if track not in (None, "paper", "tuned"):
+        raise UsageError(f"--track {track}: wanted paper or tuned: it trains with the recipe of paper")
+    path, data = recipes.tables(task, extra)
+    tuned = recipes.want_table((data.get(preset, {}) if preset else data).get("tuned", {}), path, "tuned")
+    found = dict.fromkeys([*table("model"), *_own(data)])
+    for name in models or [name for name in found if track != "tuned" or name in tuned]:
+        row = {"kind": "recipe", "task": task, "model": name}
+        try:
+            plugin = resolve("model", name)
+        except UsageError as error:  # a plug-in that cannot be imported hides no other
+            if models:
+                raise
+            yield row | {"error": str(error)}
+            continue
+        for one in [track] if track else ["paper", "tuned"] if name in tuned else ["paper"]:
+            recipe = recipes.load(plugin, task, preset=preset, track=one, extra=extra)
+            for key, value in recipe.values.items():
+                if track or one == "paper" or key in tuned[name]:
+                    yield row | {"track": one, "key": key, "value": value, "source": recipe.sources[key]}
 
 
-def records(root: Path) -> Iterator[Row]:
-    """Every record and failure; one that cannot be read is ``broken`` and says why."""
+def _own(data: Mapping[str, Any]) -> Iterator[str]:
+    """The plug-ins that a recipe file has sections of: my.pkg:MyRNN."""
+    for key, value in data.items():
+        if key in ("quick", "tuned", "search") and isinstance(value, dict):
+            yield from _own(value)
+        elif ":" in key:
+            yield key
+
+
+def records(root: Path, *, models: Sequence[str] = (), track: str | None = None) -> Iterator[Row]:
+    """Every record and failure, or those of these models and this track; a broken one says why, whatever it is of."""
     from suite.record import RecordError, load, share
     from suite.store import Store
 
@@ -130,6 +180,8 @@ def records(root: Path) -> Iterator[Row]:
             yield {"kind": "record", "status": "broken", "path": str(path), "reason": str(error)}
             continue
         run, metrics = record["run"], record["metrics"]
+        if (models and run["model"] not in models) or track not in (None, run["track"]):
+            continue
         yield {
             "kind": "record", "status": record["status"], "id": record["id"], "model": run["model"],
             "task": run["task"], "seed": run["seed"], "track": run["track"], "preset": record["where"]["preset"],
@@ -198,7 +250,10 @@ def _shown(row: Row) -> list[str]:
     if kind == "recipes":
         return [row["task"], f"cannot be used: {row['error']}" if "error" in row else ", ".join(row["sections"])]
     if kind == "recipe":
-        return [row["model"], row["key"], str(row["value"]), row["source"]]
+        if "error" in row:
+            return [row["model"], "-", "-", f"cannot be used: {row['error']}"]
+        name = row["model"] + (" (tuned)" if row["track"] == "tuned" else "")
+        return [name, row["key"], str(row["value"]), row["source"]]
     if kind == "field":
         return [row["name"], row["type"] + (" or null" if row["null"] else ""), row["sentence"]]
     if kind == "record":
@@ -241,20 +296,25 @@ def run(args: argparse.Namespace) -> int:
     """Print what was asked for."""
     if args.recipes_dir is not None and not args.recipes_dir.is_dir():
         raise UsageError(f"--recipes-dir: wanted a folder of recipe files, got {args.recipes_dir}")
+    models = cli.names(args.models, "--models") if args.models else ()
+    chooses = bool(models) and (args.recipes is not None or args.records)
+    if args.track and not (args.recipes or args.records):
+        raise UsageError("--track: chooses recipes or records: wanted with --recipes TASK or --records")
     nothing = not (args.engines or args.recipes is not None or args.records or args.schema)
-    if args.models or (nothing and not args.tasks):
-        _print("models", list(plugins("model", sources=args.sources)), args)
-    if args.tasks or (nothing and not args.models):
+    if (args.models is not None and not chooses) or (nothing and not args.tasks):
+        _print("models", list(plugins("model", sources=args.sources, chosen=models)), args)
+    if args.tasks or (nothing and args.models is None):
         _print("tasks", list(plugins("task", sources=args.sources)), args)
     if args.engines:
         _print("engines: name, device, runs here", list(engines()), args)
     if args.recipes == "":
-        _print("recipes: task, sections", list(recipe_files(args.recipes_dir)), args)
+        _print("recipes: task, sections", list(recipe_files(args.recipes_dir, models)), args)
     elif args.recipes is not None:
-        values = list(recipe_values(args.recipes, preset=args.preset, extra=args.recipes_dir))
+        values = list(recipe_values(args.recipes, preset=args.preset, extra=args.recipes_dir, models=models,
+                                    track=args.track))  # fmt: skip
         _print(f"recipes on {args.recipes}: model, key, value, source", values, args)
     if args.records:
-        rows = list(records(args.results_dir))
+        rows = list(records(args.results_dir, models=models, track=args.track))
         _name_options(rows)
         _print("records: status, model, task, seed, epochs, test, id, settings", rows, args)
     if args.schema:

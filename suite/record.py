@@ -153,7 +153,7 @@ WHERE: dict[str, Field] = {
     "blocks": Field(list, "Names of the state blocks of the profiles.", late=True),
     "legs": Field(list, "Parts of a resumed run by another machine, engine, thread count or seed group.", late=True),
     "plugins": Field(dict, "Of a third-party model or task: hash of the file that holds its class.", late=True),
-    "descriptions": Field(dict, "Of the same: first words of its docstring, and its source.", late=True),
+    "descriptions": Field(dict, "Of the same: first words of its docstring, its source, its title.", late=True),
     "seeds_together": Field(int, "Seeds that were trained side by side in one process.", late=True),
 }
 

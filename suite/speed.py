@@ -24,8 +24,8 @@ a triton-tf32 too, and a triton-tf32-x16: 16 seeds in one step, whose ratio is
 over 16 steps of the loop (always float32). --gate compares ratios, never
 seconds, with the baseline that --save-baseline stored for this processor; one
 thread alone. An engine of the baseline that runs no more is a regression.
-exit codes: 0 measured, 1 something was not timed (its engines differ, or memory
-ran out), 2 usage, 3 regression, 5 cannot write.
+exit codes: 0 measured, 1 something was not timed (its engines differ, memory
+ran out, or it raised), 2 usage, 3 regression, 5 cannot write.
 """
 ALWAYS = ("psmnist", "har2")  # every model is measured at these; coRNN at every shape
 MOST_SEEDS = 1024

@@ -107,6 +107,7 @@ class Task(ABC):
     Attributes:
         version: bump when the batches of a given seed change; part of a run's id.
         source: where the protocol comes from.
+        title: what reports call it; empty: the name it was asked by. A subclass has one of its own or none.
         spec: sizes and metric.
         sizes: number of examples a split holds (for ``train``: examples an epoch).
         facts: short strings for the record: data variant, provenance of the files, normalisation.
@@ -114,6 +115,7 @@ class Task(ABC):
 
     version: ClassVar[int] = 1
     source: ClassVar[str] = ""
+    title: ClassVar[str] = ""
     spec: Spec
     sizes: dict[str, int]
     facts: dict[str, str]

@@ -70,6 +70,83 @@ def test_a_recipe_lists_every_value_with_its_source(capsys):
     assert quick["cornn", "hidden_size"] == 32
 
 
+OWN = """
+["tests.plugins.tiny:Leaky"]
+source = "set: by me"
+lr = 0.25
+
+["gone.pkg:Net"]
+source = "set: by me"
+lr = 0.3
+
+[tuned.lstm]
+source = "tuned: 2 trials"
+lr = 0.007
+
+[quick.tuned.tanh]
+source = "tuned: 3 trials"
+lr = 0.009
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Recipes of one's own, as a person and ``suite.tune --out`` write them."""
+    (tmp_path / "har2.toml").write_text(OWN)
+    return ["--recipes-dir", str(tmp_path), "--recipes", "har2"]
+
+
+def test_a_folders_plugins_and_tuned_values_are_listed(folder, capsys):
+    listed = rows(capsys, *folder)
+    found = {(row["model"], row["track"], row["key"]): row for row in listed if "key" in row}
+    assert {model for model, _, _ in found} == {*MODELS, "tests.plugins.tiny:Leaky"}
+    assert found["tests.plugins.tiny:Leaky", "paper", "lr"]["value"] == 0.25
+    assert found["tests.plugins.tiny:Leaky", "paper", "hidden_size"]["source"].startswith("published:")
+    tuned = {key: row["value"] for key, row in found.items() if key[1] == "tuned"}
+    assert tuned == {("lstm", "tuned", "lr"): 0.007} and found["lstm", "paper", "lr"]["value"] != 0.007
+    (gone,) = (row for row in listed if "key" not in row)
+    assert gone["model"] == "gone.pkg:Net" and "cannot be imported" in gone["error"]
+    assert main(folder) == 0
+    out = capsys.readouterr().out
+    assert "lstm (tuned)" in out and "cannot be used: model 'gone.pkg:Net' cannot be imported" in out
+    quick = [row for row in rows(capsys, *folder, "--preset", "quick") if row.get("track") == "tuned"]
+    assert [(row["model"], row["key"], row["value"]) for row in quick] == [("tanh", "lr", 0.009)]
+
+
+def test_models_and_track_choose_recipes(folder, capsys):
+    own = "tests.plugins.tiny:Leaky"
+    assert {(row["model"], row["track"]) for row in rows(capsys, *folder, "--models", f"{own},lstm")} == {
+        (own, "paper"), ("lstm", "paper"), ("lstm", "tuned"),
+    }  # fmt: skip
+    tuned = rows(capsys, *folder, "--track", "tuned")
+    assert {row["model"] for row in tuned} == {"lstm"} and {"lr", "hidden_size"} <= {row["key"] for row in tuned}
+    assert {row["track"] for row in rows(capsys, *folder, "--track", "paper", "--models", "lstm")} == {"paper"}
+    for words, said in (
+        ([*folder, "--models", "gone.pkg:Net"], "cannot be imported"),
+        ([*folder, "--models", own, "--track", "tuned"], f"no [tuned.{own}]"),
+        ([*folder, "--models", "lsmt"], "did you mean lstm?"),
+        ([*folder, "--track", "matched-params"], "wanted paper or tuned"),
+        (["--models", "--track", "tuned"], "--recipes TASK or --records"),
+    ):
+        assert main(words) == 2
+        err = capsys.readouterr().err
+        assert said in err and err.count("\n") == 1
+    files = rows(capsys, *folder[:2], "--recipes", "--models", "lstm")
+    assert files[0]["sections"] == ["tuned.lstm"] and all("lstm" in row["sections"] for row in files[1:])
+
+
+def test_models_that_are_named_are_listed_alone(capsys, tmp_path):
+    own = "tests.plugins.tiny:Leaky"
+    assert [(row["name"], row["class"]) for row in rows(capsys, "--models", f"lstm,{own}")] == [
+        ("lstm", MODELS["lstm"][0]), (own, own),
+    ]  # fmt: skip
+    assert {row["name"] for row in rows(capsys, "--models")} == set(MODELS)
+    fill(tmp_path, models=("cornn", "lstm"), tasks=("har2",), seeds=(0, 1))
+    records = ["--records", "--results-dir", str(tmp_path)]
+    assert {row["model"] for row in rows(capsys, *records, "--models", "lstm")} == {"lstm"}
+    assert not rows(capsys, *records, "--track", "tuned") and rows(capsys, *records, "--track", "paper")
+
+
 def test_the_schema_is_the_records_own(capsys):
     listed = {row["name"]: row for row in rows(capsys, "--schema")}
     assert set(listed) == {

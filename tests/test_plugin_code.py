@@ -12,7 +12,7 @@ import pytest
 from suite.report import content, wording
 from suite.report.evidence.entries import entry
 from suite.report.evidence.sections import sections
-from suite.report.render import descriptions, render
+from suite.report.render import descriptions, render, titles
 from suite.report.site.site import Site
 from suite.report.tables import notes
 from suite.store import Store
@@ -88,6 +88,69 @@ def test_odd_classes_cost_nothing(body, summary, source, monkeypatch):
     monkeypatch.setattr(odd, "Mine", type("Mine", (Leaky,), {"__module__": odd.__name__, **body}), raising=False)
     name = f"{odd.__name__}:Mine"
     assert provenance.described(make.run(name, "adding"))[name] == {"summary": summary, "source": source}
+
+
+def test_a_plugin_is_called_by_its_title(project, tmp_path):
+    (tmp_path / "mine.py").write_text(MODEL)
+    train(project, tmp_path, "0")
+    (path,) = Store(tmp_path / "results").paths()
+    (tmp_path / "mine.py").write_text(MODEL.replace("pass", 'title = "My  R&D_RNN, 50%"'))
+    train(project, tmp_path, "0-1")
+    assert path in Store(tmp_path / "results").paths()  # the same run: not trained again
+    render(tmp_path / "results", tmp_path / "reports", warn=pytest.fail)
+    reports = tmp_path / "reports"
+    page = (reports / "models" / f"{wording.slug('mine:Mine')}.html").read_text()
+    assert "My R&amp;D_RNN, 50%</h1>" in page and "mine:Mine" in page
+    (text,) = (one.read_text() for one in (reports / "tables").glob("leaderboard-*-full.tex"))
+    assert r"My R\&D\_RNN, 50\%" in text and "mine" not in text
+    assert any("My R&amp;D_RNN, 50%" in one.read_text() for one in (reports / "plots").glob("learning-*.svg"))
+    assert wording.model_title("mine:Mine") == "mine:Mine"  # after the rendering
+
+
+@pytest.mark.parametrize(
+    ("titles", "names", "wanted"),
+    [
+        ({"a:B": "Mine", "c:D": "Other"}, (), {"a:B": "Mine", "c:D": "Other"}),
+        ({"a:B": "Mine", "c:D": "mine"}, (), {"a:B": "Mine (a:B)", "c:D": "mine (c:D)"}),
+        ({"a:B": "lstm", "c:D": "coRNN", "e:F": "HAR-2"}, (),
+         {"a:B": "lstm (a:B)", "c:D": "coRNN (c:D)", "e:F": "HAR-2 (e:F)"}),
+        ({"a:B": "gru"}, ("gru", "a:B"), {"a:B": "gru (a:B)"}),
+        ({"gru": "GRU"}, ("gru",), {"gru": "GRU"}),
+        ({"Lstm": "LSTM"}, ("Lstm",), {"Lstm": "LSTM (Lstm)"}),
+        ({"a:B": " \n", "c:D": "__$x$\ty\0", "cornn": "mine"}, (), {"c:D": "x y"}),
+        ({"a:B": "word " * 30}, (), {"a:B": "word " * 11 + "word…"}),
+    ],
+)  # fmt: skip
+def test_titles_are_distinct_and_can_be_written(titles, names, wanted):
+    assert wording.distinct(titles, names) == wanted
+
+
+def test_pages_have_titles_of_models_and_tasks_alike(tmp_path):
+    site = Site(tmp_path, {}, brought={name: {"summary": "s", "source": "", "title": "raw"} for name in ("a:B", "c:D")})
+    with wording.titled({"a:B": "Mine", "c:D": "Its task"}):
+        assert (site.model("a:B")["title"], site.task("c:D")["title"]) == ("Mine", "Its task")
+        assert (site.model("cornn")["title"], site.task("har2")["title"]) == (
+            content.model("cornn")["title"], content.task("har2")["title"],
+        )  # fmt: skip
+    assert (site.model("a:B")["title"], site.task("c:D")["title"]) == ("a:B", "c:D")
+
+
+def test_the_latest_record_names_the_title_and_a_base_class_gives_none(monkeypatch):
+    def said(day, **words):
+        made = make.record(make.run("a:B", seed=day), descriptions={"a:B": {"summary": "", "source": "", **words}})
+        made["where"]["finished"] = f"2026-01-0{day}T00:00:00Z"
+        return entry(made)
+
+    entries = [said(2, title="New"), said(1, title="Old")]
+    assert titles(entries, descriptions(entries)) == {"a:B": "New"}
+    entries.append(said(3))
+    assert titles(entries, descriptions(entries)) == {}
+    base = type("Base", (Leaky,), {"__module__": odd.__name__, "title": "Base"})
+    monkeypatch.setattr(odd, "Base", base, raising=False)
+    monkeypatch.setattr(odd, "Mine", type("Mine", (base,), {"__module__": odd.__name__}), raising=False)
+    for name, title in (("Base", "Base"), ("Mine", None)):
+        name = f"{odd.__name__}:{name}"
+        assert provenance.described(make.run(name, "adding"))[name].get("title") == title
 
 
 def test_a_row_of_mixed_code_is_noted():

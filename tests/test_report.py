@@ -58,6 +58,17 @@ def test_runs_curves_and_profiles_load_as_tables(grid):
     assert runs.loc[runs["id"] == one["id"], "run.recipe.lr"].item() == one["run"]["recipe"]["lr"]
 
 
+def test_all_three_tables_begin_with_the_same_columns(grid):
+    runs, curves, profiles = load_runs(grid), load_curves(grid), load_profiles(grid)
+    named = ["id", "group", "model", "task", "seed", "track", "options", "hidden_size", "epochs"]
+    for table in (runs, curves, profiles):
+        assert list(table.columns[: len(named)]) == named
+    assert not runs.columns.has_duplicates and {"error", "machine", "run.model", "run.seed"} <= set(runs.columns)
+    assert runs.groupby("model").size().to_dict() == {"cornn": 10, "lstm": 10, "tanh": 10}
+    first = curves.groupby("id")[named[1:]].first()
+    assert first.equals(runs.set_index("id")[named[1:]].loc[first.index])
+
+
 def test_a_folder_that_is_not_there_is_said(tmp_path):
     for read_them in (load_runs, load_curves, load_profiles):
         with pytest.raises(FileNotFoundError, match=r"wanted a results folder, got .*resluts"):

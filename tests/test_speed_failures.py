@@ -10,6 +10,7 @@ import torch
 from models.scan.engines import EngineError
 from suite import speed
 from suite.benchmark import contenders, judge, session
+from suite.benchmark.shapes import SHAPES
 from tests.test_speed import SMALL
 
 
@@ -66,10 +67,88 @@ def test_after_a_recording_that_failed_nothing_more_is_timed(tmp_path, monkeypat
     assert "stopped: TanhCell could not be recorded as a CUDA graph; go on without engine graph\n" in seen.err
 
 
-def test_other_errors_are_not_hidden(tmp_path, monkeypatch):
-    failing(monkeypatch, RuntimeError("index 3 is out of bounds"))
-    with pytest.raises(RuntimeError, match="out of bounds"):
-        speed.main([*SMALL, "--results-dir", str(tmp_path)])
+WORDS = ["--shapes", "har2", "--engines", "loop,fused", "--threads", "1", "--seconds", "0.1", "--json"]
+
+
+@pytest.mark.parametrize(
+    ("model", "engines", "line"),
+    [
+        ("tests.plugins.broken:Raises", "loop", "RuntimeError: no luck"),
+        ("tests.plugins.broken:Unbuilt", "loop fused", "ZeroDivisionError: no model today"),
+        ("tests.plugins.broken:Wordless", "loop", "AssertionError"),
+        ("tests.plugins.broken:Leaves", "loop", "SystemExit: 3"),
+        ("tests.plugins.broken:RaisesLater", "loop", "RuntimeError: no luck"),
+        ("tests.plugins.broken:BackwardRaises", "fused", "KeyError: 'no gradient'"),
+    ],
+)
+def test_a_model_that_raises_is_told_and_the_others_are_measured(model, engines, line, tmp_path, capsys):
+    assert speed.main([*WORDS, "--models", f"{model},lstm", "--results-dir", str(tmp_path)]) == 1
+    seen = capsys.readouterr()
+    assert [said for said in seen.err.splitlines() if said.startswith("not timed")] == [
+        f"not timed: har2 {model} {engine}: {line}" for engine in engines.split()
+    ]
+    rows = [json.loads(line) for line in seen.out.splitlines()]
+    other = [(model, "loop")] if engines == "fused" else []
+    assert [(row["model"], row["engine"]) for row in rows] == [*other, ("lstm", "loop"), ("lstm", "fused")]
+    (stored,) = (tmp_path / "speed").glob("*.json")
+    assert json.loads(stored.read_text())["rows"] == rows
+
+
+def test_one_that_raises_while_it_is_timed_is_taken_out_and_the_others_are_timed(tmp_path, monkeypatch, capsys):
+    """Two rows of the table and the products: with the loop go the ratios alone."""
+    call, calls = contenders.Step.__call__, []
+
+    def third(self):
+        calls.append(self.engine)
+        if calls.count("loop") == 3 and self.engine == "loop":
+            raise ValueError("\nfirst words\nmore")
+        return call(self)
+
+    monkeypatch.setattr(contenders.Step, "__call__", third)
+    assert speed.main([*SMALL, "--results-dir", str(tmp_path), "--json"]) == 1
+    seen = capsys.readouterr()
+    assert "not timed: har2 tanh loop: ValueError: first words\n" in seen.err
+    (row,) = (json.loads(line) for line in seen.out.splitlines())
+    assert (row["engine"], row["ratio_to_loop"]) == ("fused", None) and row["gemm_ms"] > 0
+
+
+def test_products_that_raise_cost_no_row(tmp_path, monkeypatch, capsys):
+    def raises(*_):
+        raise LookupError("no cell today")
+
+    monkeypatch.setattr(contenders, "gemms", raises)
+    assert speed.main([*SMALL, "--results-dir", str(tmp_path), "--json"]) == 1
+    seen = capsys.readouterr()
+    assert "not timed: har2 tanh gemm: LookupError: no cell today\n" in seen.err
+    assert [json.loads(line)["gemm_ms"] for line in seen.out.splitlines()] == [None, None]
+
+
+def test_an_interruption_passes(tmp_path, monkeypatch, capsys):
+    failing(monkeypatch, KeyboardInterrupt())
+    assert speed.main([*SMALL, "--results-dir", str(tmp_path)]) == 130
+    assert "not timed" not in capsys.readouterr().err
+
+
+def test_after_an_error_that_the_gpu_does_not_survive_nothing_more_is_timed(monkeypatch):
+    """A GPU's part is played: from the second model on every call to it raises."""
+    told: list[str] = []
+
+    def able(shape, model, *_):
+        told.append(model)
+        return {}
+
+    def answers(device):
+        if told[-1] == "lstm":
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(session, "_able", able)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", answers)
+    pairs = tuple((SHAPES["har2"], model) for model in ("tanh", "lstm", "cornn"))
+    wanted = session.Wanted(pairs, (contenders.Contender("fused"),), (1,), torch.device("cuda"), 0.1, 1)
+    said, wrong = list[str](), list[str]()
+    assert not list(session.measure(wanted, said.append, wrong))
+    assert told == ["tanh", "lstm"] and said == wrong == ["stopped: the GPU failed under har2 lstm"]
 
 
 def test_memory_that_several_seeds_do_not_find_is_told(tmp_path, monkeypatch, capsys):

@@ -23,6 +23,7 @@ from models.contract import CellRecurrence, Recurrence, uniform_
 class PlainGRU(Recurrence):
     """Any torch code: runs on ``reference``, and on ``graph`` on a GPU."""
 
+    title: ClassVar[str] = "GRU of torch"
     source: ClassVar[str] = "Cho et al., EMNLP 2014"
 
     def __init__(self, input_size: int, hidden_size: int, *, engine: str = "auto") -> None:
@@ -78,6 +79,7 @@ class GRUCell:
 class GRU(CellRecurrence):
     """The same network as a cell: every engine that the cell has a rung for can run it."""
 
+    title: ClassVar[str] = "GRU"
     source: ClassVar[str] = "Cho et al., EMNLP 2014"
 
     def __init__(self, input_size: int, hidden_size: int, *, engine: str = "auto") -> None:

@@ -21,6 +21,7 @@ from suite.work.training.peak import ran_out
 from suite.work.training.tf32 import allow_in_cudnn, cublas
 
 GEMM = "gemm"
+LONGEST = 300  # characters of an error that a line has
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -59,7 +60,7 @@ def measure(wanted: Wanted, say: Callable[[str], object], wrong: list[str] | Non
         wanted: what.
         say: told what goes on.
         wrong: gets a line for each contender that is not timed because it does not compute the same as the first one,
-            or because the device's memory does not hold it.
+            because the device's memory does not hold it, or because it raises.
     """
     before, flush = torch.get_num_threads(), wanted.device.type == "cpu"
     rounded, products = allow_in_cudnn(False), cublas()
@@ -73,6 +74,9 @@ def measure(wanted: Wanted, say: Callable[[str], object], wrong: list[str] | Non
                     yield from _rows(shape, model, threads, wanted, told)
                 if failed := broken():
                     told.stopped(f"{failed} could not be recorded as a CUDA graph; go on without engine graph")
+                    return
+                if not _answers(wanted.device):
+                    told.stopped(f"the GPU failed under {shape.name} {model}")
                     return
     finally:
         torch.set_num_threads(before)
@@ -102,34 +106,101 @@ class _Told:
         except (Unequal, RuntimeError) as error:
             if not isinstance(error, Unequal) and not ran_out(error):
                 raise
-            line = f"not timed: {name}: {str(error).splitlines()[0]}"
-            self.say(line)
-            self.wrong.append(line)
+            self._not_timed(name, str(error))
+
+    @contextmanager
+    def whatever(self, name: str) -> Iterator[None]:
+        """As ``of``, around a model's own code, which may raise anything: an error is told with its kind."""
+        try:
+            with self.of(name):
+                yield
+        except (Exception, SystemExit) as error:
+            self._not_timed(name, str(error), type(error).__name__)
+
+    def _not_timed(self, name: str, why: str, kind: str = "") -> None:
+        first = next((line.strip() for line in why.splitlines() if line.strip()), "")[:LONGEST]
+        line = ": ".join(word for word in ("not timed", name, kind, first) if word)
+        self.say(line)
+        self.wrong.append(line)
+
+
+class _Raised(Exception):
+    """What a step or the matrix products raised while they were timed; holds their name."""
+
+    def __init__(self, name: str, error: BaseException) -> None:
+        super().__init__(name)
+        self.name, self.error = name, error
+
+
+def _answers(device: torch.device) -> bool:
+    """Whether a GPU still does anything: after an illegal memory access, say, every call to it raises."""
+    if device.type != "cuda" or not torch.cuda.is_initialized():
+        return True
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _rows(shape: Shape, model: str, threads: int, wanted: Wanted, told: _Told) -> Iterator[Row]:
+    label = f"{shape.name} {model}"
+    steps = _able(shape, model, wanted, told)
+    if not steps or broken():
+        return
+    names = ", ".join(steps)
+    told.say(f"measuring {label}, {threads} thread{'s' if threads > 1 else ''}: {names}")
+    calls: dict[str, Callable[[], object]] = {**steps}
+    with told.whatever(f"{label} {GEMM}"):
+        gemms = contenders.gemms(model, shape, wanted.device)
+        calls |= {} if gemms is None else {GEMM: gemms}
+    times = _timed(calls, label, wanted, told)
+    for one in wanted.contenders:
+        if one.name in times:
+            gemm = times.get(GEMM) if one.seeds == 1 and one.precision == "float32" else None
+            yield row(shape, model, one, threads, times[one.name], times.get(LOOP), gemm)
+
+
+def _able(shape: Shape, model: str, wanted: Wanted, told: _Told) -> dict[str, Step]:
+    """The steps that can be made and compute the same, by their contender's name."""
     steps: dict[str, Step] = {}
     first: Judge | None = None
     for one in wanted.contenders:
-        with told.of(f"{shape.name} {model} {one.name}"):
+        with told.whatever(f"{shape.name} {model} {one.name}"):
             step = one.step(model, shape, wanted.device)
-            first = first or Judge(one.name, step)
-            first.check(one.name, step)
+            judge = first or Judge(one.name, step)
+            judge.check(one.name, step)
+            first = judge  # not before: one that raises could judge no other
             if wanted.device.type == "cuda":
                 step()  # `graph` records at the second step what the first one asked for: that may fail too
             steps[one.name] = step
-    able = [one for one in wanted.contenders if one.name in steps]
-    if not able or broken():
-        return
-    names = ", ".join(steps)
-    told.say(f"measuring {shape.name} {model}, {threads} thread{'s' if threads > 1 else ''}: {names}")
-    gemms = contenders.gemms(model, shape, wanted.device)
-    calls: dict[str, Callable[[], object]] = {**steps, **({} if gemms is None else {GEMM: gemms})}
+    return steps
+
+
+def _timed(calls: dict[str, Callable[[], object]], label: str, wanted: Wanted, told: _Told) -> dict[str, Timing]:
+    """What each takes; one that raises is told and taken out, and the others are timed anew."""
     clock = CLOCKS[wanted.clock]
-    times = interleaved(calls, seconds=wanted.seconds, least=wanted.least, device=wanted.device, clock=clock)
-    for one in able:
-        gemm = times.get(GEMM) if one.seeds == 1 and one.precision == "float32" else None
-        yield row(shape, model, one, threads, times[one.name], times.get(LOOP), gemm)
+    while calls.keys() - {GEMM} and not broken():
+        named = {name: _named(name, call) for name, call in calls.items()}
+        try:
+            return interleaved(named, seconds=wanted.seconds, least=wanted.least, device=wanted.device, clock=clock)
+        except _Raised as raised:
+            with told.whatever(f"{label} {raised.name}"):
+                raise raised.error from None
+            calls = {name: call for name, call in calls.items() if name != raised.name}
+    return {}
+
+
+def _named(name: str, call: Callable[[], object]) -> Callable[[], object]:
+    """The call, whose errors say whose they are."""
+
+    def named() -> object:
+        try:
+            return call()
+        except (Exception, SystemExit) as error:
+            raise _Raised(name, error) from error
+
+    return named
 
 
 def row(

@@ -25,16 +25,17 @@ def _load(kind: str, name: str) -> dict[str, Any]:
 
 
 def model(name: str) -> dict[str, Any]:
-    """What is known of a model: title, equations, source; of a plug-in its name alone."""
-    nothing: dict[str, Any] = {"title": name, "name": name, "equations": [], "diagnostics": {}, "blocks": []}
+    """What is known of a model: title, equations, source; of a plug-in its title alone."""
+    nothing: dict[str, Any] = {"title": wording.model_title(name), "name": name}
+    nothing |= {"equations": [], "diagnostics": {}, "blocks": []}
     texts = dict.fromkeys(("summary", "symbols", "initialisation", "source", "link"), "")
     return nothing | texts | _load("models", name)
 
 
 def task(name: str) -> dict[str, Any]:
-    """What is known of a task: title, protocol, data sets; of a plug-in its name alone."""
-    nothing: dict[str, Any] = {"title": name, "summary": "", "source": "", "published_note": "", "target": None}
-    nothing |= {"epochs": None, "full": {}, "published_for": {}}
+    """What is known of a task: title, protocol, data sets; of a plug-in its title alone."""
+    nothing: dict[str, Any] = {"title": wording.task_title(name), "summary": "", "source": "", "published_note": ""}
+    nothing |= {"target": None, "epochs": None, "full": {}, "published_for": {}}
     lists: dict[str, Any] = {"protocol": [], "data": [], "fixed": []}
     return nothing | lists | _load("tasks", name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,7 +155,7 @@ def render(
     site.conflicts = inputs.conflicts(results_dir, choice.holds)
     site.brought = descriptions(entries)
     site.findings = inputs.findings(results_dir / "findings", tell)
-    with style.drawing(kinds):
+    with style.drawing(kinds), wording.titled(titles(entries, site.brought)):
         made = views(sections(entries, failures, against=choice.against), site, processes=processes)
         _pages(site, made, measurements)
     site.assets()
@@ -180,7 +180,14 @@ def descriptions(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
         for name, said in entry.record["where"].get("descriptions", {}).items():
             if name in (entry.run.model, entry.run.task) and isinstance(said, dict):
                 found[name] = {key: str(said.get(key, "")) for key in ("summary", "source")}
+                found[name] |= {"title": str(said["title"])} if "title" in said else {}
     return found
+
+
+def titles(entries: Sequence[Entry], brought: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """The titles that third-party models and tasks gave themselves, no two alike."""
+    names = {name for entry in entries for name in (entry.run.model, entry.run.task)}
+    return wording.distinct({name: said["title"] for name, said in brought.items() if "title" in said}, names)
 
 
 def _pages(site: Site, made: Sequence[View], measurements: Measurements) -> None:

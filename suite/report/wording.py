@@ -5,7 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from suite.runs import UNBOUNDED
@@ -29,13 +33,59 @@ TASK_TITLES = {
     "har2": "HAR-2",
     "imdb": "IMDB",
 }
+LONGEST_TITLE = 60  # characters of a plug-in's
 METRIC_TITLES = {"accuracy": "accuracy", "mse": "MSE"}
 MISSING = "–"
 
 
+_BROUGHT: ContextVar[Mapping[str, str]] = ContextVar("titles of plug-ins", default={})  # noqa: B039 never written to
+
+
 def model_title(model: str) -> str:
-    """A model's name as papers write it; a plug-in keeps the name it was asked by."""
-    return MODEL_TITLES.get(model, model)
+    """A model's name as papers write it; a plug-in's own title, or else the name it was asked by."""
+    return MODEL_TITLES.get(model) or _BROUGHT.get().get(model, model)
+
+
+def task_title(task: str) -> str:
+    """A task's title; a plug-in's own, or else the name it was asked by."""
+    return TASK_TITLES.get(task) or _BROUGHT.get().get(task, task)
+
+
+@contextmanager
+def titled(titles: Mapping[str, str]) -> Iterator[None]:
+    """Within the block these plug-ins have these titles."""
+    token = _BROUGHT.set(titles)
+    try:
+        yield
+    finally:
+        _BROUGHT.reset(token)
+
+
+def distinct(titles: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Titles that plug-ins gave themselves, as a page can write them and no two alike.
+
+    One that another model or task has, for its title or its name, is followed by the plug-in's name; one that is empty
+    is left out.
+
+    Args:
+        titles: of plug-ins, by name, as they stand in records.
+        names: of all models and tasks there are.
+    """
+    clean = {name: _plain_title(title) for name, title in titles.items() if name not in MODEL_TITLES | TASK_TITLES}
+    known = {**MODEL_TITLES, **TASK_TITLES}
+    taken = Counter(word.casefold() for word in (*known, *known.values(), *clean.values()))
+    others = {name: {other.casefold() for other in names if other != name} for name in clean}
+    return {
+        name: f"{title} ({name})" if taken[title.casefold()] > 1 or title.casefold() in others[name] else title
+        for name, title in clean.items()
+        if title
+    }
+
+
+def _plain_title(title: str) -> str:
+    """One short line; matplotlib reads a formula between two $, and hides a label that begins with _ from a legend."""
+    printable = "".join(letter if letter.isprintable() and letter != "$" else " " for letter in title)
+    return textwrap.shorten(printable.lstrip("_ "), LONGEST_TITLE, placeholder="…")
 
 
 def model_order(models: Iterable[str]) -> list[str]:

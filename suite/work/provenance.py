@@ -130,16 +130,19 @@ def plugins(run: Run) -> dict[str, str]:
 
 
 def described(run: Run) -> dict[str, dict[str, str]]:
-    """Name -> ``summary`` (the docstring's first paragraph) and ``source`` of its class, for the names of ``plugins``.
+    """Name -> what its class says of itself, for the names of ``plugins``.
+
+    ``summary`` (the docstring's first paragraph), ``source``, and ``title`` where it has one.
 
     A report knows no more of them: it imports neither. What the class inherits is not said of it.
     """
     classes = {run.model: resolve("model", run.model).cls, run.task: resolve("task", run.task).cls}
     found = {}
     for name in plugins(run):
-        summary, source = (vars(classes[name]).get(key) for key in ("__doc__", "source"))
+        summary, source, title = (vars(classes[name]).get(key) for key in ("__doc__", "source", "title"))
         first = inspect.cleandoc(summary).partition("\n\n")[0] if isinstance(summary, str) else ""
         found[name] = {"summary": _short(first), "source": _short(source if isinstance(source, str) else "")}
+        found[name] |= {"title": _short(title)} if isinstance(title, str) and title.strip() else {}
     return found
 
 

@@ -20,13 +20,13 @@ import torch
 from torch import nn
 
 from models.classifier import SequenceModel
-from suite.errors import UsageError, words
+from suite.errors import UsageError, unknown, words
 from suite.names import resolve
 from suite.record import dumps
 from suite.runs import Run
 from suite.work.building import build_task, model_for
 from suite.work.training.measure import evaluate, evaluation_batch
-from tasks.contract import Spec, Split, Task, TaskError
+from tasks.contract import SPLITS, Spec, Split, Task, TaskError
 
 VERSION = 1
 _SPEC = {
@@ -97,7 +97,13 @@ class Trained:
         Args:
             split: ``train``, ``valid`` or ``test``.
             data_dir: root of the raw data, or None for the default one.
+
+        Raises:
+            UsageError: there is no such split.
+            tasks.contract.DataError: raw data is missing or damaged.
         """
+        if split not in SPLITS:
+            raise UsageError(unknown("split", str(split), SPLITS))
         task = self.task(data_dir)
         device = next(self.model.parameters()).device
         size, training = evaluation_batch(task, self.run.recipe), self.model.training

@@ -43,6 +43,16 @@ def test_each_run_leaves_a_file_beside_its_record(executor, tmp_path, capsys):
     assert "2 finished runs have no weights; another --results-dir trains anew" in capsys.readouterr().err
 
 
+def test_a_split_that_there_is_not_answers_with_those_there_are(tmp_path):
+    (one,) = planned()
+    (event,) = train([one], tmp_path)
+    path = tmp_path / "kept.pt"
+    path.write_bytes(event.weights)
+    for split in ("tset", "", None):
+        with pytest.raises(UsageError, match=f"unknown split '{split or ''}.*Known: test, train, valid"):
+            load_trained(path).score(split)  # type: ignore[arg-type]
+
+
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_trained(tmp_path, capsys):
     (tmp_path / "weights").write_text("a file")
     assert run.main(command(tmp_path, "--keep-weights", "--executor", "inline")) == 5

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from suite.report.evidence.entries import QUANTILES, Entry, read
-from suite.runs import canonical
+from suite.runs import Run, canonical
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -26,9 +26,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def runs(entries: Sequence[Entry]) -> pd.DataFrame:
     """One row a run; nested fields become dotted columns (``metrics.test``, ``run.recipe.lr``).
 
-    ``group`` holds the id without the seed: runs of one group differ in their seed alone.
+    Before them the columns that ``curves`` begins with. ``group`` holds the id without the seed: runs of one group
+    differ in their seed alone.
     """
-    rows = [_flat(entry.record) | {"group": entry.run.group, "machine": entry.machine} for entry in entries]
+    rows = [_labels(entry.run) | _flat(entry.record) | {"machine": entry.machine} for entry in entries]
     return pd.DataFrame(rows)
 
 
@@ -64,15 +65,18 @@ def profiles(entries: Sequence[Entry]) -> pd.DataFrame:
     return _joined(tables)
 
 
-def _labelled(columns: Mapping[str, Any], entry: Entry) -> pd.DataFrame:
-    run = entry.run
-    labels = {
+def _labels(run: Run) -> dict[str, Any]:
+    """What every table begins with."""
+    return {
         "id": run.id, "group": run.group, "model": run.model, "task": run.task, "seed": run.seed, "track": run.track,
         "options": canonical(dict(run.task_options)), "hidden_size": run.recipe.get("hidden_size"),
         "epochs": run.budget.epochs,
     }  # fmt: skip
+
+
+def _labelled(columns: Mapping[str, Any], entry: Entry) -> pd.DataFrame:
     table = pd.DataFrame(dict(columns))
-    for position, (name, value) in enumerate(labels.items()):
+    for position, (name, value) in enumerate(_labels(entry.run).items()):
         table.insert(position, name, value)
     return table
 

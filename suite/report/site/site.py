@@ -59,7 +59,9 @@ class Site:
         return self._known(name, content.task(name)) | {"findings": self.findings.get(name, [])}
 
     def _known(self, name: str, packaged: dict[str, Any]) -> dict[str, Any]:
-        return packaged if packaged["summary"] else packaged | self.brought.get(name, {})
+        if packaged["summary"]:
+            return packaged
+        return packaged | self.brought.get(name, {}) | {"title": packaged["title"]}  # distinct from all others
 
     def model_page(self, name: str) -> str:
         """Path of a model's page."""
