@@ -13,7 +13,7 @@ from suite.report.__main__ import main
 from suite.report.evidence import inputs
 from suite.report.evidence.entries import entry
 from suite.report.evidence.sections import sections
-from suite.report.plots import measured
+from suite.report.plots import glance, measured
 from suite.report.tables import overview
 from suite.store import Store
 from tests import report_records as make
@@ -53,7 +53,12 @@ def test_every_row_of_the_overview_leads_to_its_table_and_the_rest_is_folded(sit
 
 
 def test_the_overview_names_a_track_that_is_not_the_papers(site):
-    (rows,) = (list(csv.DictReader(path.read_text().splitlines())) for path in [site / "tables/overview.csv"])
+    first, more = (
+        list(csv.DictReader((site / "tables" / f"{name}.csv").read_text().splitlines()))
+        for name in ("overview", "overview-more")
+    )
+    rows = [*first, *more]
+    assert len(first) == len(more) == 1  # one row a task, of track paper; then the rest
     assert [row["task"].rpartition(", ")[2] for row in rows] == ["12 epochs", "track tuned"]
     assert rows[0]["cornn_finished"] == "2" and float(rows[0]["cornn_sd"]) > 0 and rows[1]["lstm_mean"] == ""
     board = json.loads((site / "tables/leaderboard-psmnist-data-mnist-paper-recipe.json").read_text())
@@ -90,6 +95,35 @@ def test_models_named_like_columns_keep_the_row_whole():
     assert row["task"].startswith("psmnist") and row["page"].startswith("#") and "machine" not in row
     assert table.columns[0].title == "task" and len(table.columns) == 5
     assert all(row[column.show] != "–" for column in table.columns[1:])
+
+
+def test_of_a_task_the_overview_begins_with_what_most_models_and_seeds_were_trained_in():
+    """Not the longest training: one model alone says nothing about the others."""
+    many = [make.record(make.run(model, seed=seed, epochs=3)) for model in ("cornn", "lstm") for seed in range(3)]
+    few = [make.record(make.run(model, seed=0, options={"permutation_seed": 1})) for model in ("cornn", "lstm", "tanh")]
+    long = [make.record(make.run(seed=seed, epochs=50), sources={"epochs": "set: by hand"}) for seed in range(9)]
+    tuned = [make.record(make.run(model, track="tuned")) for model in ("cornn", "lstm", "tanh", "exprnn")]
+    kept = overview.kept(sections([entry(one) for one in [*many, *few, *long, *tuned]]))
+    first, more = overview.tables(kept, rest="elsewhere")
+    (chosen,) = overview.headline(kept)
+    assert (len(chosen.groups), chosen.track, first.name, more.name) == (3, "paper", "overview", "overview-more")
+    assert [len(table.rows) for table in (first, more)] == [1, len(kept) - 1]
+    without = [section for section in kept if section is not chosen]
+    assert sum(len(group.done) for group in overview.headline(without)[0].groups) == 6  # of two models each: more seeds
+
+
+def test_the_figure_at_a_glance_draws_every_seed_and_tells_what_is_missing():
+    made = [make.record(make.run(model, seed=seed)) for model in ("cornn", "lstm") for seed in range(3)]
+    made += [make.record(make.run(seed=0, task="har2")), make.record(make.run("tanh", seed=1, task="har2"))]
+    made += [make.record(make.run("lstm", seed=seed, task="har2"), status="diverged") for seed in (0, 1)]
+    chosen = overview.headline(sections([entry(one) for one in made]))
+    with style.drawing():
+        plot = glance.glance(chosen, style.looks(["cornn", "lstm", "tanh"]))
+        alone = glance.glance(chosen[:1], style.looks(["cornn", "lstm"]))
+    assert alone is None  # one task is what its own page shows
+    assert ">2 lost<" in plot.svg and ">not run<" in plot.svg and ">HAR-2<" in plot.svg
+    marks = {colour: plot.svg.count(f'style="fill: {colour}; fill-opacity: 0.6"') for colour in ("#0072b2", "#e69f00")}
+    assert marks == {"#0072b2": 4, "#e69f00": 3}  # three seeds and one; three, and two that diverged
 
 
 def test_longer_runs_of_another_track_do_not_outdo():

@@ -1,10 +1,11 @@
-"""The first page: the overview, the tables of all sections, and what holds across tasks; the same as Markdown."""
+"""The first page: every task at a glance, the overview, all tables, and what holds across tasks; also as Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from suite.report import content
+from suite.report.plots import glance
 from suite.report.site.site import Site
 from suite.report.site.views import View, filters
 from suite.report.tables import across, overview
@@ -15,7 +16,8 @@ def write(site: Site, views: Sequence[View]) -> None:
     """Write the page and its Markdown; sections that the overview leaves out stand last, folded."""
     sections = [view.section for view in views]
     kept = overview.kept(sections)
-    glance = site.table(overview.table(kept, rest="in the tables of the leaderboard")) if kept else None
+    glances = [site.table(table) for table in overview.tables(kept, rest="in the tables of the leaderboard")]
+    figure = glance.glance(overview.headline(kept), site.looks)
     lengths = overview.lengths(sections)
     combined = [site.table(table) for table in across.tables(sections)]
     shown = {section.slug for section in kept or sections}
@@ -25,7 +27,8 @@ def write(site: Site, views: Sequence[View]) -> None:
         "index.html",
         "index.html",
         title="Leaderboard",
-        overview=glance,
+        overviews=glances,
+        glance=site.plot(figure) if figure is not None else None,
         lengths=lengths,
         main=main,
         more=more,
@@ -33,7 +36,7 @@ def write(site: Site, views: Sequence[View]) -> None:
         across=combined,
         conflicts=site.conflicts,
     )
-    tables = [*([glance] if glance else []), *(view.short for view in [*main, *more]), *combined]
+    tables = [*glances, *(view.short for view in [*main, *more]), *combined]
     names = dict.fromkeys(view.section.variant.task for view in views)
     findings = {content.task(name)["title"] or name: site.findings[name] for name in names if name in site.findings}
     hint = "What was found about these runs stands [at the end](#findings)." if findings else ""

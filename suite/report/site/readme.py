@@ -30,8 +30,8 @@ def digest(sections: Sequence[Section]) -> str:
     cited = _cited(kept)
     rows = {section.slug for section in kept}
     better = [line for section in shown if section.slug in rows for line in _better_by_hand(section)]
-    scores = _body(overview.table(kept, rest="on the pages"))
-    return "\n".join([overview.lengths(shown), "", scores, *better, *([_body(cited)] if cited.rows else [])])
+    scores = [_titled(table) for table in overview.tables(kept, rest="on the pages")]
+    return "\n".join([overview.lengths(shown), "", *scores, *better, *([_body(cited)] if cited.rows else [])])
 
 
 def _better_by_hand(section: Section) -> list[str]:
@@ -42,6 +42,11 @@ def _better_by_hand(section: Section) -> list[str]:
         f"Set by hand, and better on validation data: {name}: {overview.written(group)}.\n"
         for name, group in zip(names, better)
     ]
+
+
+def _titled(table: Table) -> str:
+    """The table with its title as a line of bold letters: headings are the README's own."""
+    return f"**{table.title}**\n\n{_body(table)}"
 
 
 def _body(table: Table) -> str:

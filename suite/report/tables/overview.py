@@ -49,6 +49,22 @@ def _outdone(section: Section, others: Sequence[Section]) -> bool:
     return all(longer(group) for group in section.groups)
 
 
+def headline(sections: Sequence[Section]) -> list[Section]:
+    """One of the sections a task: of track paper, with most models, then most seeds, then the longest training."""
+    best: dict[str, Section] = {}
+    for section in sections:
+        known = best.setdefault(section.variant.task, section)
+        if _weight(section) > _weight(known):
+            best[section.variant.task] = section
+    return list(best.values())
+
+
+def _weight(section: Section) -> tuple[bool, int, int, int]:
+    finished = [len(group.done) for group in section.groups]
+    epochs = max(group.run.budget.epochs for group in section.groups)
+    return section.track == "paper", sum(map(bool, finished)), sum(finished), epochs
+
+
 def lengths(sections: Sequence[Section]) -> str:
     """How much of their protocols the records are, and what they can tell apart."""
     groups = [(group, _whole(section)) for section in sections for group in section.groups]
@@ -73,9 +89,30 @@ def _whole(section: Section) -> bool:
     return all(group.run.budget.epochs >= protocol for group in section.groups)
 
 
-def table(sections: Sequence[Section], *, rest: str) -> Table:
-    """The table of ``kept`` sections; ``rest`` says where all others are."""
-    models = wording.model_order(group.run.model for section in sections for group in section.groups)
+def tables(sections: Sequence[Section], *, rest: str) -> list[Table]:
+    """The ``kept`` sections: the table of one a task (``headline``), and below it that of the others, if there are any.
+
+    Args:
+        sections: as ``kept`` gives them.
+        rest: where all that is not kept is.
+    """
+    first = headline(sections)
+    others = [section for section in sections if all(section is not one for one in first)]
+    models = _models(sections)
+    made = [table(first, rest=rest, models=models)] if first else []
+    if others:
+        more, note = "Longer and shorter runs, other sizes, data and splits", "Read as the table above."
+        made.append(replace(table(others, rest=rest, models=models), name="overview-more", title=more, note=note))
+    return made
+
+
+def _models(sections: Sequence[Section]) -> list[str]:
+    return wording.model_order(group.run.model for section in sections for group in section.groups)
+
+
+def table(sections: Sequence[Section], *, rest: str, models: Sequence[str] = ()) -> Table:
+    """The table of ``kept`` sections; ``rest`` says where all others are, ``models`` are the columns (else theirs)."""
+    models = models or _models(sections)
     rows = []
     for section in sections:
         row: dict[str, Any] = {"task": name(section), "page": f"#{section.slug}", "metric": section.metric}
@@ -101,13 +138,17 @@ def table(sections: Sequence[Section], *, rest: str) -> Table:
 
 def name(section: Section) -> str:
     """A section in a few words: variant, units, epochs, and the track if it is not the paper's."""
-    epochs = sorted({group.run.budget.epochs for group in section.groups})
-    budget = f"{wording.seeds(epochs)} epochs" if section.budget == OWN_BUDGET else section.length
     sizes = sorted({int(group.run.recipe["hidden_size"]) for group in section.groups})
-    words = [section.name, f"H={', '.join(map(str, sizes))}", budget]
+    words = [section.name, f"H={', '.join(map(str, sizes))}", trained(section)]
     words += [f"track {section.track}"] if section.track != "paper" else []
     words += [section.machine] if section.machine is not None else []
     return ", ".join(words)
+
+
+def trained(section: Section) -> str:
+    """The length of training in words, in epochs where each recipe has its own number."""
+    epochs = sorted({group.run.budget.epochs for group in section.groups})
+    return f"{wording.seeds(epochs)} epochs" if section.budget == OWN_BUDGET else section.length
 
 
 def _cell(model: str, group: Group | None) -> dict[str, Any]:
