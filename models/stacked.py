@@ -58,7 +58,7 @@ class Stacked(Recurrence):
                 found = layer.run(h, profile=None if profile is None else profile[row : row + layer.states])
             check_run(layer, h, found, version)
             h, final = found
-            finals.append(final)
+            finals.append(final if layer is self.layers[-1] else final.detach())  # nobody reads those below
         return h, torch.cat(finals[::-1], dim=-1)
 
     def engine_for(self, device: torch.device, dtype: torch.dtype) -> str:

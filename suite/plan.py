@@ -199,9 +199,11 @@ def _runs(
         sources["epochs"] = "default: as many as the time allows"
     if match is not None and request.track == "matched-params":
         reference, _ = _first(request, resolve("model", REFERENCE), task, task_options, {})
-        size, source = match(run, reference, given="hidden_size" in sets)
+        given = "hidden_size" in sets
+        size, source = match(run, reference, given=given)
+        if given or size != run.recipe["hidden_size"]:  # else the recipe's own size, with its own source
+            sources["hidden_size"] = source
         run = replace(run, recipe={**run.recipe, "hidden_size": size})
-        sources["hidden_size"] = source
     return [Planned(replace(run, seed=seed), sources, request.preset) for seed in request.seeds]
 
 

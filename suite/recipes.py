@@ -76,7 +76,8 @@ def file_for(task: str, extra: Path | None = None) -> Path:
 def tables(task: str, extra: Path | None = None) -> tuple[Path, dict[str, Any]]:
     """A task's recipe file, parsed. One without ``[default]`` (as ``suite.tune`` writes) is laid over the packaged one.
 
-    A preset that the file lacks is the packaged one's, options of the task among it.
+    A preset that the file lacks is the packaged one's, options of the task among it; without ``[default]`` so is the
+    search space of a model that it gives none.
 
     Raises:
         UsageError: a syntax error with its line, or a file that cannot be read.
@@ -88,8 +89,14 @@ def tables(task: str, extra: Path | None = None) -> tuple[Path, dict[str, Any]]:
     check_names(path)
     if "default" in data:
         return path, {**{key: base[key] for key in PRESETS if key in base}, **data}
-    presets = {key: {**base[key], **data[key]} for key in PRESETS if key in base and key in data}
-    return path, {**base, **data, **presets}
+    return path, _over(base, data)
+
+
+def _over(base: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """One file's sections over another's; presets, tuned sections and search spaces model by model."""
+    both = {key: (base[key], data[key]) for key in (*PRESETS, "tuned", "search") if key in base and key in data}
+    inside = {key: _over(*pair) if key in PRESETS else {**pair[0], **pair[1]} for key, pair in both.items()}
+    return {**base, **data, **inside}
 
 
 @functools.cache
@@ -186,8 +193,9 @@ def load(
     _check_used(f"{model.name}.", model, overrides or {}, merged)
     try:
         recipe = _checked(model, merged)
-        same = {key for key in overrides or {} if key in before and recipe.values.get(key) == before[key][0]}
-        return Recipe(recipe.values, {**recipe.sources, **{key: before[key][1] for key in same}})
+        plain = _plain(model, before)
+        same = {key for key in overrides or {} if key in plain.values and recipe.values.get(key) == plain.values[key]}
+        return Recipe(recipe.values, {**recipe.sources, **{key: plain.sources[key] for key in same}})
     except BadDefault:
         raise
     except UsageError as error:
@@ -209,6 +217,14 @@ def _check_used(
             raise UsageError(f"{where}{key}: has no effect with optimizer {value['optimizer']}: wanted {rule.only}")
         if rule.needs and value[rule.needs] in (0, "0"):
             raise UsageError(f"{where}{key}: has no effect without {rule.needs}: wanted {rule.needs} with it")
+
+
+def _plain(model: Plugin, before: Mapping[str, tuple[Any, str]]) -> Recipe:
+    """The recipe without what was set by hand; nothing where it is none without that."""
+    try:
+        return _checked(model, before)
+    except UsageError:
+        return Recipe({}, {})
 
 
 def _checked(model: Plugin, merged: Mapping[str, tuple[Any, str]]) -> Recipe:

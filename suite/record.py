@@ -52,7 +52,9 @@ FIELDS: dict[str, Field] = {
     "run.task_version": Field(int, "Version of the task's class."),
     "run.model_options": Field(dict, "Options that the model table's row fixes."),
     "run.task_options": Field(dict, "Every option of the task, the data variant among them."),
-    "run.recipe": Field(dict, "Every key of the trainer and every hyperparameter of the model."),
+    "run.recipe": Field(
+        dict, "Keys of the trainer (later ones where they differ from their default) and of the model."
+    ),
     "run.budget": Field(dict, "How long it may train."),
     "run.budget.epochs": Field(int, "Epochs at most."),
     "run.budget.max_seconds": Field(_NUMBER, "Training seconds at most.", True),
@@ -63,7 +65,7 @@ FIELDS: dict[str, Field] = {
         dict, "For each key of the recipe, where its value comes from: published, adapted, tuned here, default or set."
     ),
     "metrics": Field(dict, "The figures of merit; each in the task's metric."),
-    "metrics.name": Field(str, "accuracy (a fraction) or mse."),
+    "metrics.name": Field(str, "accuracy (a fraction), mse, or a third-party task's own."),
     "metrics.higher_is_better": Field(bool, "Whether a larger value is better."),
     "metrics.test": Field(_NUMBER, "Test metric at the epoch with the best validation metric: the headline.", True),
     "metrics.test_last": Field(_NUMBER, "Test metric after the last epoch.", True),
@@ -216,7 +218,9 @@ def validate(values: Any) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise RecordError(f"wanted a JSON object, got {type(values).__name__}")
     if values.get("schema") != SCHEMA:
-        raise RecordError(f"field schema: wanted {SCHEMA}, got {values.get('schema')!r}")
+        newer = isinstance(values.get("schema"), int) and values["schema"] > SCHEMA
+        hint = ", made by a newer version of rnnbench" if newer else ""
+        raise RecordError(f"field schema: wanted {SCHEMA}, got {values.get('schema')!r}{hint}")
     _check(values, FIELDS, "")
     for i, row in enumerate(values["curve"]):
         _check(_mapping(row, f"curve[{i}]"), CURVE, f"curve[{i}].")

@@ -158,6 +158,8 @@ def _print(outcome: Any, args: argparse.Namespace) -> int:
         tell(line)
     words = ", ".join(f"{count} {name}" for name, count in sorted(outcome.counts.items()) if count)
     weights = f"; weights in {args.results_dir / 'weights'}" if args.keep_weights else ""
+    if outcome.counts["stopped"] or outcome.counts["not started"]:
+        words += "; the same command goes on"
     tell(f"{words or 'nothing to do'}; records in {args.results_dir / 'records'}{weights}")
     for failure in outcome.failures:
         tell(f"failed: {failure['path']}")

@@ -177,14 +177,13 @@ def _gate(rows: list[dict[str, Any]], baseline: Path, args: argparse.Namespace, 
     fallen = table.regressions(rows, stored, tolerance=args.tolerance)
     if fallen:
         _say("measuring again what fell below the baseline")
-        names = {tuple(line.split(":")[0].split()[:2]) for line in fallen}
+        names = {(row["shape"], row["model"]) for row in rows if table.key(row) in fallen}
         pairs = tuple((s, m) for s, m in asked.pairs if (s.name, m) in names)
         again = list(session.measure(replace(asked, pairs=pairs, threads=(1,)), _say, wrong))
-        fell = {line.split(":")[0] for line in table.regressions(again, stored, tolerance=args.tolerance)}
-        told = {table.name(row) for row in again if row["ratio_to_loop"]}  # what was not measured again stays fallen
-        held = told - fell
-        fallen = [line for line in fallen if line.split(":")[0] not in held]
-    for line in (*lost, *fallen):
+        told = {table.key(row) for row in again if row["ratio_to_loop"]}  # what was not measured again stays fallen
+        held = told - set(table.regressions(again, stored, tolerance=args.tolerance))
+        fallen = {key: line for key, line in fallen.items() if key not in held}
+    for line in (*lost, *fallen.values()):
         _say(f"regression: {line}")
     if not lost and not fallen:
         _say(f"no regression: {table.compared(rows, stored)} ratios within {args.tolerance:.0%} of {baseline}")

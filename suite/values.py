@@ -1,7 +1,8 @@
 """A hyperparameter's value: checked against its annotation, as a record holds it and as a constructor takes it.
 
-Known are bool, int, float, str, Path, None, Literal, list and tuple (``list[int]``, ``tuple[float, ...]``,
-``tuple[int, str]``) and unions of these; of any other annotation a value has to be one that JSON has.
+Known are bool, int, float, str, Path, None, Literal, list, tuple and Sequence (``list[int]``, ``tuple[float, ...]``,
+``tuple[int, str]``; a Sequence is handed over as a list) and unions of these; of any other annotation a value has to
+be one that JSON has.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 from suite.errors import UsageError
 
+_LISTS = (list, tuple, Sequence)
 _SCALARS = (bool, int, float, str, Path, type(None))
 
 
@@ -38,7 +40,7 @@ def coerce(name: str, value: Any, parameter: inspect.Parameter) -> Any:
 
 
 def handed(value: Any, parameter: inspect.Parameter) -> Any:
-    """A value that ``coerce`` gave as the constructor takes it: a list becomes the annotated tuple or a new list.
+    """A value that ``coerce`` gave as the constructor takes it: a list the annotated tuple or a new list, text a Path.
 
     Where nothing is annotated the default says which of the two.
 
@@ -46,10 +48,10 @@ def handed(value: Any, parameter: inspect.Parameter) -> Any:
         value: from a recipe or a record.
         parameter: the constructor's parameter.
     """
-    if not isinstance(value, list):
-        return value
     kinds = _kinds(parameter)
-    return tuple(value) if kinds == [Any] and isinstance(parameter.default, tuple) else _built(value, kinds)
+    if isinstance(value, list) and kinds == [Any] and isinstance(parameter.default, tuple):
+        return tuple(value)
+    return _built(value, kinds)
 
 
 def _coerced(name: str, value: Any, kinds: Sequence[Any]) -> Any:
@@ -58,8 +60,9 @@ def _coerced(name: str, value: Any, kinds: Sequence[Any]) -> Any:
     if isinstance(value, int) and abs(value) >= 1 << 63:
         raise UsageError(f"{name}: wanted a number that 64 bits hold, got {str(value)[:40]}")
     for kind in kinds:
-        if typing.get_origin(kind) is Literal and value in typing.get_args(kind):
-            return value
+        for one in typing.get_args(kind) if typing.get_origin(kind) is Literal else ():
+            if value == one and isinstance(value, bool) == isinstance(one, bool):
+                return one  # not what was written: 1 and 1.0 are the same run
     if isinstance(value, (list, tuple)):
         return _list(name, value, kinds)
     found = _scalar(value, kinds)
@@ -109,6 +112,8 @@ def _list(name: str, value: Sequence[Any], kinds: Sequence[Any]) -> list[Any]:
 
 
 def _built(value: Any, kinds: Sequence[Any]) -> Any:
+    if isinstance(value, str) and Path in kinds and str not in kinds:
+        return Path(value)
     if not isinstance(value, list):
         return value
     for kind in kinds:
@@ -128,11 +133,11 @@ def _built(value: Any, kinds: Sequence[Any]) -> Any:
 def _elements(kind: Any, count: int) -> list[list[Any]] | None:
     """The kinds of each element of a list of this kind; None where it is no list, or one of another length."""
     origin, inside = typing.get_origin(kind) or kind, typing.get_args(kind)
-    if origin not in (list, tuple):
+    if origin not in _LISTS:
         return None
     if kind is origin:
         return [[Any]] * count
-    if origin is list or inside[1:] == (...,):
+    if origin is not tuple or inside[1:] == (...,):
         return [_parts(inside[0])] * count
     return [_parts(one) for one in inside] if len(inside) == count else None
 
@@ -159,7 +164,7 @@ def _parts(annotation: Any) -> list[Any]:
     """The kinds of an annotation; ``Any`` for each part that is not known here."""
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     parts = typing.get_args(annotation) if union else (annotation,)
-    known = (*_SCALARS, list, tuple, Literal)
+    known = (*_SCALARS, *_LISTS, Literal)
     return [type(None) if one is None else one if (typing.get_origin(one) or one) in known else Any for one in parts]
 
 
@@ -168,9 +173,9 @@ def _word(kind: Any) -> str:
     origin, inside = typing.get_origin(kind) or kind, typing.get_args(kind)
     if origin is Literal:
         return " or ".join(map(repr, inside))
-    if origin not in (list, tuple):
+    if origin not in _LISTS:
         return {type(None): "none", Any: "value"}.get(kind) or str(kind.__name__)
     if kind is origin:
         return "a list such as [1, 2]"
     words = ["..." if one is ... else " or ".join(map(_word, _parts(one))) for one in inside]
-    return f"a list [{', '.join([*words, '...'] if origin is list else words)}]"
+    return f"a list [{', '.join(words if origin is tuple else [*words, '...'])}]"

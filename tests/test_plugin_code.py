@@ -29,10 +29,11 @@ class Mine(Leaky):
 """
 
 
-def train(project, folder, seeds):
+def train(project, folder, seeds, *more):
     names = ["--models", "mine:Mine", "--tasks", "tests.plugins.tiny:Parity", "--epochs", "1", "--executor", "inline"]
     return subprocess.run(
-        [sys.executable, "-m", "suite.run", *names, "--seeds", seeds, "--results-dir", str(folder / "results")],
+        [sys.executable, "-m", "suite.run", *names, "--seeds", seeds, "--results-dir", str(folder / "results"),
+         *more],
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{folder}:{project}", "CUDA_VISIBLE_DEVICES": ""},
         cwd=folder, capture_output=True, text=True, check=True,
     ).stderr  # fmt: skip
@@ -48,6 +49,29 @@ def test_a_changed_file_without_a_new_version_is_told(project, tmp_path):
     hashes = [json.loads(path.read_text())["where"]["plugins"] for path in sorted(store.paths())]
     assert hashes[0] != hashes[1] and set(hashes[0]) == {"mine:Mine", "tests.plugins.tiny:Parity"}
     assert hashes[1]["mine:Mine"] == hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()[:12]
+
+
+def test_weights_and_replays_of_changed_code_say_so(project, tmp_path):
+    (tmp_path / "mine.py").write_text(MODEL)
+    assert "weights" in train(project, tmp_path, "0", "--keep-weights")
+    script = (
+        "import sys; from pathlib import Path; from suite.work.weights import load_trained; from suite import run\n"
+        "load_trained(next(Path('results/weights').rglob('*.pt'))).score('test')\n"
+        "sys.exit(run.main(['--replay', str(next(Path('results/records').rglob('*.json')))]))"
+    )
+
+    def again():
+        return subprocess.run(
+            [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True,
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{tmp_path}:{project}", "CUDA_VISIBLE_DEVICES": ""},
+        )  # fmt: skip
+
+    same = again()
+    assert "changed since" not in same.stderr and "agrees" in same.stdout
+    (tmp_path / "mine.py").write_text(MODEL + "    # changed\n")
+    other = again().stderr
+    assert "the code of mine:Mine has changed since these weights were trained" in other
+    assert "the code of mine:Mine has changed since the record was made" in other
 
 
 def test_its_page_begins_with_what_it_says_of_itself(project, tmp_path):

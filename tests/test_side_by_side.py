@@ -132,6 +132,15 @@ def test_batches_that_stop_fitting_together_send_the_seeds_on_one_by_one(tmp_pat
         assert_same_curve(together[one.run.seed], records(train([one], tmp_path / "alone"))[one.run.seed])
 
 
+def test_one_seeds_error_is_not_the_others(tmp_path, capsys):
+    runs = planned("cornn", task="tests.plugins.odd:OneBad")
+    together = records(train(runs, tmp_path))
+    assert "cornn tests.plugins.odd:OneBad: seeds go one by one: ValueError: damaged example" in capsys.readouterr().err
+    assert {seed: record["status"] for seed, record in together.items()} == {0: "done", 1: "failed", 2: "done"}
+    assert together[1]["error"]["message"] == "damaged example"
+    assert_same_curve(together[2], records(train([runs[2]], tmp_path / "alone"))[2])
+
+
 def test_what_vmap_refuses_goes_one_by_one_and_says_so(tmp_path, capsys):
     runs = planned("lstm")
     seen = train(runs, tmp_path, settings=Settings(engine="torch"))

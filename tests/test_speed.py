@@ -89,11 +89,11 @@ def test_the_table_ends_a_group_with_its_products_and_tells_notes():
 
 def test_only_ratios_at_one_thread_are_gated():
     before = rows(fused=2.0, native=3.0)
-    assert table.regressions(rows(fused=1.7, native=2.5), before, tolerance=0.2) == []
-    (line,) = table.regressions(rows(fused=1.5, native=2.5), before, tolerance=0.2)
+    assert table.regressions(rows(fused=1.7, native=2.5), before, tolerance=0.2) == {}
+    (line,) = table.regressions(rows(fused=1.5, native=2.5), before, tolerance=0.2).values()
     assert line.startswith("psmnist-256 antisymmetric-gated fused: 1.50 times the loop")
     two = [{**row, "threads": 2} for row in rows(fused=0.1)]
-    assert table.regressions(two, [{**row, "threads": 2} for row in before], tolerance=0.2) == []
+    assert table.regressions(two, [{**row, "threads": 2} for row in before], tolerance=0.2) == {}
     assert table.compared(rows(fused=1.0, other=1.0), before) == 1
 
 
@@ -233,3 +233,19 @@ def test_the_runners_share_is_measured_in_pairs(monkeypatch):
     assert row["step_ms"]["n"] == row["bare_ms"]["n"] >= 20
     assert math.isfinite(row["runner_overhead"])  # its size is a measurement, not a test's: the machine may be busy
     assert "median of" in row["note"]
+
+
+def test_a_plugin_that_fell_is_measured_again(tmp_path, capsys):
+    """Its name holds the colon that a line has behind the name."""
+    options = [*SMALL, "--results-dir", str(tmp_path)]
+    options[options.index("tanh")] = "tests.plugins.tiny:Leaky"
+    options[options.index("loop,fused")] = "loop,reference"
+    assert speed.main([*options, "--save-baseline"]) == 0
+    (baseline,) = (tmp_path / "speed" / "baselines").glob("*.json")
+    content = json.loads(baseline.read_text())
+    content["rows"][1]["ratio_to_loop"] *= 1000
+    baseline.write_text(json.dumps(content))
+    capsys.readouterr()
+    assert speed.main([*options, "--gate"]) == 3
+    said = capsys.readouterr().err
+    assert "measuring again" in said and "regression: har2 tests.plugins.tiny:Leaky" in said

@@ -196,6 +196,12 @@ def test_a_layer_that_breaks_its_promise_is_named(name, said, tmp_path, capsys):
     assert said in capsys.readouterr().err
 
 
+def test_a_gradient_that_is_zero_at_first_is_one(tmp_path):
+    words = ["--models", "tests.plugins.deep:Silent", "--tasks", TASK, "--epochs", "1", "--results-dir", str(tmp_path)]
+    sets = ["--set", "num_layers=2", "--set", "hidden_size=6", "--set", "batch_size=16"]
+    assert run.main([*words, *sets, "--executor", "inline", "--threads", "1"]) == 0
+
+
 @pytest.mark.parametrize(("name", "said"), [("Cut", "no gradient reaches x"), ("FinalOnly", "only through the final")])
 def test_a_check_finds_what_would_not_stack(name, said, capsys):
     assert check.main(["--models", f"tests.plugins.deep:{name}"]) == 1

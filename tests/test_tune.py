@@ -88,6 +88,18 @@ def test_a_models_section_lies_over_the_default_and_set_keys_are_left_out():
     assert axes["lr"].low == 1e-3 and space(resolve("model", "lstm"), "har2")["lr"].low == 1e-4
 
 
+def test_a_space_of_ones_own_leaves_the_packaged_ones(tmp_path):
+    """A file without ``[default]`` is laid over the packaged one, search spaces too."""
+    place = folder(tmp_path, '[search."tests.plugins.tiny:Leaky"]\nrate = { low = 0.1, high = 0.9 }\n', "har2")
+    mine = space(resolve("model", MODEL), "har2", extra=place)
+    assert set(mine) == {"lr", "rate"} and mine["lr"] == space(resolve("model", MODEL), "har2", fixed=())["lr"]
+    assert space(resolve("model", "lstm"), "har2", extra=place) == space(resolve("model", "lstm"), "har2")
+
+
+def test_none_lies_in_no_range():
+    assert not Axis("k", whole=True, low=1, high=4).holds(None)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

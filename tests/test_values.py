@@ -7,7 +7,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -178,3 +178,23 @@ def test_a_task_gets_them_too(tmp_path, capsys):
     assert load(path)["run"]["task_options"]["parts"] == [3]
     assert checked(["--tasks", task]) == 0 and "0 faults" in capsys.readouterr().out
     assert len(seen_tests(expand(Request(models=("lstm",), tasks=(task,))))) == 1
+
+
+def test_a_literal_and_a_sequence_are_the_same_run_however_they_are_written():
+    def f(*, k: Literal[1, 2] = 1, d: Sequence[float] = (1.0,), flag: Literal[True] = True): ...
+
+    p = inspect.signature(f, eval_str=True).parameters
+    assert [repr(coerce("k", value, p["k"])) for value in (1, 1.0)] == ["1", "1"]
+    with pytest.raises(UsageError, match="wanted 1 or 2, got True"):
+        coerce("k", True, p["k"])
+    with pytest.raises(UsageError, match="got 1"):
+        coerce("flag", 1, p["flag"])
+    assert [repr(coerce("d", value, p["d"])) for value in ([1, 2], (1.0, 2.0))] == ["[1.0, 2.0]"] * 2
+
+
+def test_a_path_reaches_the_constructor_as_one():
+    def f(*, a: Path = Path("x"), b: Path | None = None, c: str | Path = "y"): ...
+
+    p = inspect.signature(f, eval_str=True).parameters
+    assert coerce("a", "a/b", p["a"]) == "a/b" and handed("a/b", p["a"]) == Path("a/b")
+    assert handed("a/b", p["b"]) == Path("a/b") and handed(None, p["b"]) is None and handed("a/b", p["c"]) == "a/b"

@@ -55,22 +55,25 @@ def _ms(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
-def regressions(rows: Iterable[Row], baseline: Iterable[Row], *, tolerance: float) -> list[str]:
+def regressions(rows: Iterable[Row], baseline: Iterable[Row], *, tolerance: float) -> dict[tuple[Any, ...], str]:
     """Rows whose ratio to the loop fell below the baseline's by more than the tolerance; one thread alone is gated.
 
     Args:
         rows: measured now.
         baseline: stored.
         tolerance: a fraction: 0.2 allows 80 % of the baseline's ratio.
+
+    Returns:
+        A line for each, by the row's ``key``.
     """
     stored = {key(row): row for row in baseline}
-    found = []
+    found = {}
     for row in rows:
         before = stored.get(key(row))
         if before is None or row["threads"] != 1 or not before["ratio_to_loop"] or not row["ratio_to_loop"]:
             continue
         if row["ratio_to_loop"] < (1 - tolerance) * before["ratio_to_loop"]:
-            found.append(
+            found[key(row)] = (
                 f"{name(row)}: {row['ratio_to_loop']:.2f} times the loop, "
                 f"the baseline says {before['ratio_to_loop']:.2f}"
             )

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from suite.errors import UsageError
 from suite.plan import Planned
 from suite.record import RecordError, load
 from suite.runs import Run, canonical
@@ -39,14 +38,7 @@ def again(count: int) -> str:
 
 def changed(run: Run, record: Mapping[str, Any]) -> set[str]:
     """Names of the plug-ins whose file is another than the one that made the record."""
-    then = record["where"].get("plugins")
-    if not then:
-        return set()
-    try:
-        now = provenance.plugins(run)
-    except UsageError:  # the class is gone, and the record is good without it
-        return set()
-    return {name for name in then if name in now and now[name] != then[name]}
+    return provenance.changed(run, record["where"].get("plugins"))
 
 
 def other_data(records: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, Literal
 
 import torch
 
-from suite.errors import words
+from suite.errors import UsageError, words
 from suite.names import resolve
 from suite.runs import Run
 from suite.work.job import Settings
@@ -127,6 +128,17 @@ def plugins(run: Run) -> dict[str, str]:
     """
     modules = {run.model: _module("model", run.model), run.task: _module("task", run.task)}
     return {name: found for name, module in modules.items() if (found := _hash(module)) is not None}
+
+
+def changed(run: Run, then: Mapping[str, str] | None) -> set[str]:
+    """Names of the run's plug-ins whose file is another than it was ``then`` (``plugins`` of that time)."""
+    if not then:
+        return set()
+    try:
+        now = plugins(run)
+    except UsageError:  # the class is gone, and what was made is good without it
+        return set()
+    return {name for name in then if name in now and now[name] != then[name]}
 
 
 def described(run: Run) -> dict[str, dict[str, str]]:

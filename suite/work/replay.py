@@ -20,6 +20,7 @@ from suite.store import Store
 from suite.work import checks, launch
 from suite.work.driver import run_grid
 from suite.work.executors.inline import InlineExecutor
+from suite.work.failures import changed
 from suite.work.job import Settings
 from suite.work.telling import tell
 from suite.work.terminal import Terminal
@@ -155,6 +156,8 @@ def replay(args: argparse.Namespace) -> int:
     except RecordError as error:
         raise UsageError(f"--replay: {error}") from error
     run, settings = _run_of(record), _settings(record, args)
+    for name in sorted(changed(run, record)):
+        tell(f"the code of {name} has changed since the record was made")
     planned = [Planned(run, record["sources"], settings.preset)]
     checks.check(planned, argparse.Namespace(**{**vars(args), "engine": settings.engine}))
     with tempfile.TemporaryDirectory(prefix="rnnbench-replay-") as folder:

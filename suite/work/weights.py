@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from suite.errors import UsageError, unknown, words
 from suite.names import resolve
 from suite.record import dumps
 from suite.runs import Run
+from suite.work import provenance
 from suite.work.building import build_task, model_for
 from suite.work.training.measure import evaluate, evaluation_batch
 from tasks.contract import SPLITS, Spec, Split, Task, TaskError
@@ -63,6 +65,7 @@ def packed(run: Run, spec: Spec, state: Mapping[str, Any], *, epoch: int, record
             "spec": {**{key: kind(getattr(spec, key)) for key, kind in _SPEC.items()}, "padding_index": padding},
             "model": dict(state),
             "record": _digest(dumps(record).encode()),
+            "plugins": dict(record["where"].get("plugins", {})),
         },
         file,
     )
@@ -116,7 +119,8 @@ def load_trained(path: Path | str, *, engine: str = "auto") -> Trained:
     """The trained model of a weights file; needs no data, and for a plug-in's model its module.
 
     A model that was trained with tf32 or bf16 products computes in float32, since only a GPU has the others; there set
-    ``model.recurrence.precision``. One of a float64 run takes float64.
+    ``model.recurrence.precision``. One of a float64 run takes float64. A plug-in's model or task whose file is another
+    than the one that was trained is warned of: it may compute something else.
 
     Args:
         path: a file under ``weights/`` of a results folder.
@@ -150,6 +154,8 @@ def load_trained(path: Path | str, *, engine: str = "auto") -> Trained:
         raise UsageError(f"{path}: {error}") from error
     except (Exception, SystemExit) as error:  # a plug-in, or a class that has changed, may raise anything
         raise UsageError(f"{path}: {run.model} cannot be built: {words(error)}") from error
+    for name in sorted(provenance.changed(run, found.get("plugins"))):
+        warnings.warn(f"{path}: the code of {name} has changed since these weights were trained", stacklevel=2)
     return Trained(model.eval(), run, epoch)
 
 

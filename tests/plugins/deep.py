@@ -51,3 +51,12 @@ class Flat(Parity):
 
     def score(self, outputs, batch):
         return torch.zeros(len(batch.y))
+
+
+class Silent(Leaky):
+    """Its input weights begin at zero: the first gradient of the layer below is exactly zero."""
+
+    def __init__(self, input_size, hidden_size, *, engine="auto"):
+        super().__init__(input_size, hidden_size, engine=engine)
+        with torch.no_grad():
+            self.inner.weight[:, :input_size] = 0

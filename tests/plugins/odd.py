@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from suite.runs import seed_for
 from tasks.contract import Batch
 from tests.plugins.tiny import Leaky, Parity, Words
 
@@ -129,3 +130,16 @@ class Global(Words):
 
     def embedding(self):
         return torch.randn(9, 4)
+
+
+class OneBad(Parity):
+    """An example of seed 1 is damaged, and seen in the second epoch."""
+
+    def __init__(self, *, seed, data_dir=None):
+        super().__init__(seed=seed, data_dir=data_dir)
+        self.bad = seed == seed_for("data", "tests.plugins.odd:OneBad", 1)
+
+    def batches(self, split, batch_size, epoch):
+        if self.bad and split == "train" and epoch == 2:
+            raise ValueError("damaged example")
+        return super().batches(split, batch_size, epoch)

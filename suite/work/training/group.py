@@ -24,7 +24,7 @@ from suite.work.job import Finished, Job, Progress, Settings, Stopped
 from suite.work.telling import tell
 from suite.work.training import checkpoint as checkpoints
 from suite.work.training import peak
-from suite.work.training.measure import to_device
+from suite.work.training.measure import to_device, untouched
 from suite.work.training.obeyed import loss_of
 from suite.work.training.records import Prepared, failure, record_of
 from suite.work.training.side_by_side import CannotStack, SideBySide
@@ -106,12 +106,13 @@ def _train_together(job: Job, report: Callable[[Event], None], should_stop: Call
         for name in held:
             report(Stopped(name))
     except (Exception, SystemExit) as error:
-        if isinstance(error, CannotStack) or peak.ran_out(error):  # alone they go on from their checkpoints
-            tell(f"{job.runs[0].model} {job.runs[0].task}: seeds go one by one: {str(error).splitlines()[0]}")
+        _probe(job.runs[0], torch.device(job.settings.device))
+        if not _unfit():  # alone they go on from their checkpoints: one seed's error is not the others'
+            why = str(error) if isinstance(error, CannotStack) or peak.ran_out(error) else words(error)
+            tell(f"{job.runs[0].model} {job.runs[0].task}: seeds go one by one: {why.partition(chr(10))[0]}")
             return set(held)
         for one in held.values():
             report(Finished(_failed(one.trainer.run, job, error, one.started, one)))
-        _probe(job.runs[0], torch.device(job.settings.device))
     return set()
 
 
@@ -213,16 +214,13 @@ def prepare(
 def _first_step(trainer: Trainer) -> None:
     """Forward and backward of a batch, discarded: kernels are compiled or recorded here, not in a training step.
 
-    It draws no random numbers that a run's own seeds do not reset, leaves no gradient, and puts buffers back (running
-    statistics of a third-party model).
+    It leaves no gradient, and puts random states and buffers back (running statistics of a third-party model).
     """
-    buffers = [(buffer, buffer.clone()) for buffer in trainer.model.buffers()]
     first = next(iter(trainer.task.batches("train", trainer.recipe["batch_size"], 1)))
     batch = to_device(first, trainer.device, trainer.dtype)
-    loss_of(trainer.task, trainer.model(batch.x, batch.lengths), batch).backward()
+    with untouched(trainer.model):
+        loss_of(trainer.task, trainer.model(batch.x, batch.lengths), batch).backward()
     trainer.optimizer.zero_grad(set_to_none=True)
-    for buffer, before in buffers:
-        buffer.data.copy_(before)  # autograd then does not take a recorded forward of the `graph` engine for outdated
     if trainer.device.type == "cuda":
         torch.cuda.synchronize(trainer.device)
 

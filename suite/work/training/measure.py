@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -35,6 +36,19 @@ def to_device(batch: Batch, device: torch.device, dtype: torch.dtype = torch.flo
 def dtype_of(model: torch.nn.Module) -> torch.dtype:
     """What a model computes in: that of its first parameter."""
     return next(model.parameters()).dtype
+
+
+@contextmanager
+def untouched(model: torch.nn.Module) -> Iterator[None]:
+    """A pass that is no training step: random states and buffers (running statistics) are put back after it."""
+    device = next(model.parameters()).device
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+    for name, buffer in model.named_buffers():  # by name: a pass may have put a new tensor there
+        buffer.data.copy_(
+            before[name]
+        )  # autograd then does not take a recorded forward of the `graph` engine for outdated
 
 
 def evaluation_batch(task: Task, recipe: Any) -> int:

@@ -60,15 +60,10 @@ def check_trained(recurrence: Recurrence) -> None:
     layers = list(recurrence.layers) if isinstance(recurrence, Stacked) else [recurrence]
     for layer in layers:
         weights = [p for p in layer.parameters() if p.requires_grad]
-        if weights and not any(_reached(p.grad, below=layer is not layers[-1]) for p in weights):
+        if weights and not any(p.grad is not None for p in weights):
             wanted = f"{type(layer).__name__}.forward: wanted h with gradients to its parameters"
             below = " and to x, for the layer below" if len(layers) > 1 else ""
             raise ModelError(f"{wanted}{below}, got none to any of {len(weights)}")
-
-
-def _reached(gradient: Tensor | None, *, below: bool) -> bool:
-    """Whether there is a gradient; in a layer below the top the unused final state gives zeros where there is none."""
-    return gradient is not None and (not below or bool(gradient.any()))
 
 
 def beyond(task: Task, scores: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from models.classifier import SequenceModel
-from suite.work.training.measure import digits, to_device
+from suite.work.training.measure import digits, to_device, untouched
 from suite.work.training.obeyed import check_trained, loss_of
 from tasks.contract import Batch, Task
 
@@ -24,6 +24,8 @@ def first_examples(task: Task, device: torch.device, dtype: torch.dtype = torch.
 def gradient_profile(model: SequenceModel, task: Task, batch: Batch, *, epoch: int) -> dict[str, Any] | None:
     """Norm over (B, block) of dL/d(state_t) at up to 512 time steps; None for a model that records none.
 
+    It leaves no trace: gradients, buffers (running statistics of a third-party model) and random states are put back.
+
     Raises:
         ModelError: before training, no gradient reaches the recurrence.
     """
@@ -32,8 +34,9 @@ def gradient_profile(model: SequenceModel, task: Task, batch: Batch, *, epoch: i
     held = [(p, p.grad) for p in model.parameters()]
     for parameter, _ in held:
         parameter.grad = None
-    outputs = model(batch.x, batch.lengths, profile=buffer)
-    loss_of(task, outputs, batch).backward()
+    with untouched(model):
+        outputs = model(batch.x, batch.lengths, profile=buffer)
+        loss_of(task, outputs, batch).backward()
     if epoch == 0:  # the first backward pass of a run
         check_trained(model.recurrence)
     for parameter, gradient in held:

@@ -61,7 +61,8 @@ class Axis:
         """Whether a value lies in the space."""
         if self.choices:
             return value in self.choices
-        return self.low is not None and self.high is not None and self.low <= value <= self.high
+        known = isinstance(value, (int, float)) and self.low is not None and self.high is not None
+        return known and self.low <= value <= self.high  # type: ignore[operator]
 
 
 def space(
