@@ -13,18 +13,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from suite.record import RecordError, dumps, validate
-from suite.report import command, content, load_curves, load_profiles, load_runs
+from suite.report import command, content, load_runs
 from suite.report.__main__ import main
-from suite.report.evidence import frames
-from suite.report.evidence.entries import entry, read
+from suite.report.evidence.entries import read
 from suite.report.evidence.sections import sections
 from suite.report.tables import leaderboard
 from suite.report.tables.table import Column, Table, as_json, comma_separated, latex, markdown, tex_escape
-from suite.runs import canonical
 from suite.store import Store
 from tests import report_records as make
 
@@ -35,50 +32,6 @@ def grid(tmp_path_factory):
     root = tmp_path_factory.mktemp("grid") / "results"
     make.fill(root, models=("cornn", "lstm", "tanh"))
     return root
-
-
-# ---- tables from records
-
-
-def test_runs_curves_and_profiles_load_as_tables(grid):
-    runs, curves, profiles = load_runs(grid), load_curves(grid), load_profiles(grid)
-    assert len(runs) == 30 and set(runs["run.model"]) == {"cornn", "lstm", "tanh"}
-    assert len(curves) == 30 * 12
-    one = next(Store(grid).records())
-    mine = curves[curves["id"] == one["id"]]
-    assert mine["valid"].tolist() == [row["valid"] for row in one["curve"]]
-    assert mine["grad_norm.q0.5"].tolist() == [row["grad_norm"][2] for row in one["curve"]]
-    run = one["run"]
-    assert {key: set(mine[key]) for key in ("track", "hidden_size", "epochs", "options")} == {
-        "track": {run["track"]}, "hidden_size": {run["recipe"]["hidden_size"]}, "epochs": {run["budget"]["epochs"]},
-        "options": {canonical(run["task_options"])},
-    }  # fmt: skip
-    got = profiles[(profiles["id"] == one["id"]) & (profiles["epoch"] == 0) & (profiles["block"] == 0)]
-    assert got["norm"].tolist() == one["profiles"][0]["norms"][0]
-    assert runs.loc[runs["id"] == one["id"], "run.recipe.lr"].item() == one["run"]["recipe"]["lr"]
-
-
-def test_all_three_tables_begin_with_the_same_columns(grid):
-    runs, curves, profiles = load_runs(grid), load_curves(grid), load_profiles(grid)
-    named = ["id", "group", "model", "task", "seed", "track", "options", "hidden_size", "epochs"]
-    for table in (runs, curves, profiles):
-        assert list(table.columns[: len(named)]) == named
-    assert not runs.columns.has_duplicates and {"error", "machine", "run.model", "run.seed"} <= set(runs.columns)
-    assert runs.groupby("model").size().to_dict() == {"cornn": 10, "lstm": 10, "tanh": 10}
-    first = curves.groupby("id")[named[1:]].first()
-    assert first.equals(runs.set_index("id")[named[1:]].loc[first.index])
-
-
-def test_a_folder_that_is_not_there_is_said(tmp_path):
-    for read_them in (load_runs, load_curves, load_profiles):
-        with pytest.raises(FileNotFoundError, match=r"wanted a results folder, got .*resluts"):
-            read_them(tmp_path / "resluts")
-
-
-def test_null_in_a_curve_is_a_missing_number():
-    made = make.record(status="diverged")
-    found = frames.curves([entry(made)])
-    assert found["valid"].isna().sum() == 1 and found["valid"].dtype == np.float64
 
 
 @pytest.mark.parametrize(

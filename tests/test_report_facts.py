@@ -9,7 +9,7 @@ from suite.report.evidence import facts
 from suite.report.evidence.entries import entry
 from suite.report.evidence.sections import sections
 from suite.report.plots import learning
-from suite.report.tables import beside, leaderboard, notes, targets
+from suite.report.tables import across, beside, leaderboard, notes, targets
 from suite.runs import UNBOUNDED
 from suite.work import failures
 from tests import report_records as make
@@ -96,3 +96,18 @@ def test_columns_of_the_summary_stay_apart(parameters, score):
     assert max(map(len, lines)) <= summary.WIDTH
     head, row = lines[-2:]
     assert len(row.split()) == len(head.replace("test MSE", "MSE").split()) == 8
+
+
+def test_a_chance_that_is_perfect_costs_no_table():
+    """A test set of one class: a constant guess is always right there."""
+    records = [make.record(make.run(model, "har2", seed)) for model in ("cornn", "lstm") for seed in range(2)]
+    for record in records:
+        record["metrics"]["chance"] = 1.0
+    assert not facts.at_chance(section(*records)) and across.suites([section(*records)]) == {}
+
+
+def test_an_error_of_zero_is_no_guess():
+    records = [make.record(make.run(task="adding", seed=seed)) for seed in range(3)]
+    for record, score in zip(records, (0.166, 0.9, 0.0)):
+        record["metrics"]["test"] = score
+    assert not facts.at_chance(section(*records))

@@ -121,19 +121,20 @@ def test_a_group_whose_first_seed_diverged_early_is_drawn():
     assert x.tolist() == list(range(1, 13)) and rows.shape == (2, 12, 5)
 
 
-def test_steps_are_kept_apart_by_engine_machine_and_sharing():
+def test_steps_are_kept_apart_by_engine_machine_and_recipe():
     made = [
         make.record(make.run(seed=0)),
         make.record(make.run(seed=1), engine="native"),
         make.record(make.run(seed=2), engine="native", shared_device=True),
         make.record(make.run(seed=3), cpu="Another CPU"),
+        make.record(make.run(seed=1, recipe={"lr": 0.1}), engine="native"),
     ]
     rows = steps.step_rows(sections(entries(*made)))
-    assert [(row["engine"], row["machine"][:7], row["shared"]) for row in rows] == [
-        ("fused", "Another", False),
-        ("fused", "Example", False),
-        ("native", "Example", False),
-        ("native", "Example", True),
+    assert [(row["engine"], row["machine"][:7], row["label"][:14], row["runs"], row["shared"]) for row in rows] == [
+        ("fused", "Another", "coRNN [lr=0.00", 1, False),
+        ("fused", "Example", "coRNN [lr=0.00", 1, False),
+        ("native", "Example", "coRNN [lr=0.00", 2, True),  # as the table: an upper bound where one of them is
+        ("native", "Example", "coRNN [lr=0.1]", 1, False),
     ]
 
 
@@ -279,16 +280,9 @@ def test_learning_curves_are_the_validation_metric_of_the_records(monkeypatch):
     assert rows.tolist() == [[row["valid"] for row in record["curve"]] for record in made]
 
 
-def test_the_words_below_a_constant_guess_stand_clear_of_the_axis():
-    """Where nobody gets below the guess, the guess's line would else lie on the axis."""
-    record = make.record(make.run("tanh", "adding"))
-    for row in record["curve"]:
-        row["valid"] = row["test"] = 0.168
-    record["curve"][0]["valid"] = 9.0
-    figure = Figure()
-    axes = figure.add_subplot()
-    axes.plot([1, 2], [9.0, 0.168])
-    (section,) = sections(entries(record))
-    common.metric_axis(axes, section, "validation")
-    low, high = axes.get_ylim()
-    assert math.log(section.chance / low) / math.log(high / low) == pytest.approx(0.12)
+@pytest.mark.parametrize(("task", "words"), [("adding", "constant guess"), ("psmnist", "chance")])
+def test_the_legend_says_what_the_dotted_line_is(task, words):
+    """Words beside the line would lie over the curves of models that do not leave it."""
+    with style.drawing():
+        texts = plot_texts(learning.learning(sections(entries(make.record(make.run(task=task))))[0], LOOKS))
+    assert words in texts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 
 import pytest
@@ -13,7 +14,7 @@ from suite.report.__main__ import main
 from suite.report.evidence import inputs
 from suite.report.evidence.entries import entry
 from suite.report.evidence.sections import sections
-from suite.report.plots import glance, measured
+from suite.report.plots import decay, glance, measured
 from suite.report.tables import overview
 from suite.store import Store
 from tests import report_records as make
@@ -68,7 +69,7 @@ def test_the_overview_names_a_track_that_is_not_the_papers(site):
 
 def test_the_markdown_begins_with_the_overview(site):
     text = (site / "leaderboard.md").read_text()
-    assert text.index("Runs: 9;") < text.index("### All tasks and models") < text.index("### psmnist")
+    assert text.index("Runs: 9, ") < text.index("### All tasks and models") < text.index("### psmnist")
 
 
 def test_a_models_page_keeps_recipes_set_by_hand_apart(site):
@@ -121,9 +122,25 @@ def test_the_figure_at_a_glance_draws_every_seed_and_tells_what_is_missing():
         plot = glance.glance(chosen, style.looks(["cornn", "lstm", "tanh"]))
         alone = glance.glance(chosen[:1], style.looks(["cornn", "lstm"]))
     assert alone is None  # one task is what its own page shows
-    assert ">2 lost<" in plot.svg and ">not run<" in plot.svg and ">HAR-2<" in plot.svg
+    assert ">2 lost<" in plot.svg and ">not in this setting<" in plot.svg and ">HAR-2<" in plot.svg
     marks = {colour: plot.svg.count(f'style="fill: {colour}; fill-opacity: 0.6"') for colour in ("#0072b2", "#e69f00")}
     assert marks == {"#0072b2": 4, "#e69f00": 3}  # three seeds and one; three, and two that diverged
+
+
+def test_decades_between_the_first_steps_and_the_last():
+    """Of the made-up profiles: the norm falls by a factor exp(-rate) a step, twice as fast before training."""
+    made = [make.record(make.run(model, task)) for model in ("cornn", "tanh") for task in ("psmnist", "har2")]
+    chosen = overview.headline(sections([entry(one) for one in made]))
+    groups = {(section.variant.task, group.run.model): group for section in chosen for group in section.groups}
+    middle = 0.002 * (784 - 1 - 38) / math.log(10)  # median of the first tenth of 512 points on 784 steps
+    assert decay.decades(groups["psmnist", "cornn"], untrained=False) == pytest.approx(-middle, rel=0.01)
+    assert decay.decades(groups["psmnist", "cornn"], untrained=True) == pytest.approx(-2 * middle, rel=0.01)
+    assert decay.decades(groups["psmnist", "tanh"], untrained=True) == -math.inf
+    assert decay.decades(groups["har2", "tanh"], untrained=False) == pytest.approx(-0.35 * 121 / math.log(10), rel=0.02)
+    with style.drawing():
+        plot = decay.decay(chosen)
+    assert plot.svg.count(">−∞<") == 3 and ">−19<" in plot.svg and ">−0.6<" in plot.svg
+    assert decay.decay(chosen[:1]) is None
 
 
 def test_longer_runs_of_another_track_do_not_outdo():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from suite.report import style
+from suite.report import style, wording
 from suite.report.plots import common, steps
 
 
@@ -15,6 +15,7 @@ def test_the_numbers_beside_the_bars_lie_within_the_axes(monkeypatch, medians, e
     rows = [
         {
             "model": model,
+            "label": wording.model_title(model),
             "hidden_size": 128,
             "batch_size": 120,
             "engine": engine,

@@ -11,7 +11,7 @@ from suite.report import style, wording
 from suite.report.evidence import inputs, published
 from suite.report.evidence.entries import Entry, read, read_failures
 from suite.report.evidence.sections import sections
-from suite.report.site import first_page, model_page, pages, readme
+from suite.report.site import first_page, model_page, pages, paper_page, readme
 from suite.report.site.pages import Measurements
 from suite.report.site.site import Site
 from suite.report.site.views import View, views
@@ -198,7 +198,7 @@ def _pages(site: Site, made: Sequence[View], measurements: Measurements) -> None
         model_page.write(model, made, site)
     site.page("models.html", "list.html", title="Models", items=[_model_item(model, site) for model in models])
     pages.published(site, made)
-    pages.paper_figures(site, made)
+    paper_page.write(site, made)
     pages.theory(site, measurements)
     pages.speed(site, made, measurements)
     site.page("methods.html", "methods.html", title="Methods")

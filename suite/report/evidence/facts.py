@@ -45,9 +45,8 @@ def at_chance(section: Section) -> bool:
     if section.chance is None or section.metric not in PERFECT or not any(row.low is not None for row in rows):
         return False
     way = PERFECT[section.metric] - section.chance
-    if any(
-        (score - section.chance) / way > 0.1 for group in section.groups for score in group.scores.values() if score
-    ):
+    scores = [score for group in section.groups for score in group.scores.values() if score is not None]
+    if way == 0 or any((score - section.chance) / way > 0.1 for score in scores):
         return False
     higher = section.higher_is_better
     ends = [row.mean if row.low is None or row.high is None else row.low if higher else row.high for row in rows]

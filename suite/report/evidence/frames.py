@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from suite.report.evidence.entries import QUANTILES, Entry, read
-from suite.runs import Run, canonical
+from suite.runs import canonical
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -29,15 +29,16 @@ def runs(entries: Sequence[Entry]) -> pd.DataFrame:
     Before them the columns that ``curves`` begins with. ``group`` holds the id without the seed: runs of one group
     differ in their seed alone.
     """
-    rows = [_labels(entry.run) | _flat(entry.record) | {"machine": entry.machine} for entry in entries]
-    return pd.DataFrame(rows)
+    rows = [_labels(entry) | _flat(entry.record) | {"machine": entry.machine} for entry in entries]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=_LABELS)
 
 
 def curves(entries: Sequence[Entry]) -> pd.DataFrame:
     """One row a run and epoch: the curve's columns, gradient-norm quantiles and ``diagnostics.*``.
 
     Before them what tells runs apart: ``id``, ``group``, ``model``, ``task``, ``seed``, ``track``, ``options`` (the
-    task's, as JSON), ``hidden_size`` and ``epochs`` (the budget). Of one ``group`` all but id and seed are equal.
+    task's, as JSON), ``hidden_size``, ``epochs`` (the budget) and ``status``. Of one ``group`` all but id, seed and
+    status are equal.
     """
     tables = []
     for entry in entries:
@@ -50,39 +51,50 @@ def curves(entries: Sequence[Entry]) -> pd.DataFrame:
 
 
 def profiles(entries: Sequence[Entry]) -> pd.DataFrame:
-    """One row a run, epoch, state block and time step: the norm of dL/d(state block) at ``t``."""
+    """One row a run, epoch, state block and time step: the norm of dL/d(state block) at ``t``.
+
+    Steps are those of the record, at most 512 of a sequence, the first and the last among them. ``block`` 0 is h;
+    ``block_name`` is what the model calls it.
+    """
     tables = []
     for entry in entries:
         for profile in entry.profiles:
             blocks, points = profile.norms.shape
+            given = entry.record["where"].get("blocks", [])
+            names = [str(given[i]) if i < len(given) else f"block {i}" for i in range(blocks)]
             columns = {
                 "epoch": profile.epoch,
                 "block": np.repeat(np.arange(blocks), points),
-                "t": np.tile(profile.t, blocks),
+                "block_name": np.repeat(names, points),
+                "t": np.tile(profile.t.astype(np.int64), blocks),
                 "norm": profile.norms.reshape(-1),
             }
             tables.append(_labelled(columns, entry))
     return _joined(tables)
 
 
-def _labels(run: Run) -> dict[str, Any]:
-    """What every table begins with."""
+_LABELS = ["id", "group", "model", "task", "seed", "track", "options", "hidden_size", "epochs", "status"]
+
+
+def _labels(entry: Entry) -> dict[str, Any]:
+    """What every table begins with, ``_LABELS``."""
+    run = entry.run
     return {
         "id": run.id, "group": run.group, "model": run.model, "task": run.task, "seed": run.seed, "track": run.track,
         "options": canonical(dict(run.task_options)), "hidden_size": run.recipe.get("hidden_size"),
-        "epochs": run.budget.epochs,
+        "epochs": run.budget.epochs, "status": entry.status,
     }  # fmt: skip
 
 
 def _labelled(columns: Mapping[str, Any], entry: Entry) -> pd.DataFrame:
     table = pd.DataFrame(dict(columns))
-    for position, (name, value) in enumerate(_labels(entry.run).items()):
+    for position, (name, value) in enumerate(_labels(entry).items()):
         table.insert(position, name, value)
     return table
 
 
 def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_LABELS)
 
 
 def _entries(results_dir: Path | str) -> list[Entry]:

@@ -95,18 +95,18 @@ class Group:
 
     @property
     def by_hand(self) -> list[str]:
-        """Recipe keys that were set by hand and make it another recipe."""
-        sources = self.entries[0].record["sources"]
+        """Recipe keys that were set by hand, for every seed, and make it another recipe.
+
+        A value that one seed has without being set is the recipe's own: someone wrote out a default.
+        """
+        every = [entry.record["sources"] for entry in self.entries]
+        hand = sorted(key for key in every[0] if all(is_set(sources.get(key)) for sources in every))
         padded = self.run.task_options.get("readout") == "padded"  # there the batch makes the padding, which is read
-        return sorted(
-            key
-            for key, text in sources.items()
-            if is_set(text) and (key not in _HARMLESS or (padded and key == "eval_batch_size"))
-        )
+        return [key for key in hand if key not in _HARMLESS or (padded and key == "eval_batch_size")]
 
     @property
     def metric(self) -> str:
-        """The metric's name: accuracy or mse."""
+        """The metric's name: accuracy, mse, or a third-party task's own."""
         return str(self.entries[0].record["metrics"]["name"])
 
     @property
@@ -124,7 +124,7 @@ class Group:
     def spread(self) -> Spread:
         """Of the finished runs' scores."""
         scores = [entry.score for entry in self.done if entry.score is not None]
-        return describe(scores, higher_is_better=self.higher_is_better)
+        return describe(scores, self.metric, higher_is_better=self.higher_is_better)
 
     @property
     def scores(self) -> dict[int, float | None]:
@@ -213,7 +213,7 @@ class Section:
 
     @property
     def metric(self) -> str:
-        """The metric's name: accuracy or mse."""
+        """The metric's name: accuracy, mse, or a third-party task's own."""
         return self.groups[0].metric
 
     @property

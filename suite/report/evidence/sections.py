@@ -99,12 +99,16 @@ def variant_names(variants: Sequence[Variant]) -> dict[Variant, str]:
 
 
 def _complete(section: Section) -> None:
-    """A section's seeds are those that at least half of its models hold; a complete group has them all."""
+    """A section's seeds are those that most of its models hold; a complete group has them all.
+
+    Seeds that half of them or fewer hold come from a grid that stopped on the way, or from more runs of a few models:
+    they take no rank from the others.
+    """
     by_model: dict[str, set[int]] = {}
     for group in section.groups:
         by_model.setdefault(group.run.model, set()).update(group.seeds)
     counts = Counter(seed for seeds in by_model.values() for seed in seeds)
-    section.seeds = {seed for seed, count in counts.items() if 2 * count >= len(by_model)}
+    section.seeds = {seed for seed, count in counts.items() if 2 * count > len(by_model)}
     for group in section.groups:
         group.complete = bool(section.seeds) and section.seeds <= group.seeds
 
@@ -112,8 +116,8 @@ def _complete(section: Section) -> None:
 def representatives(groups: Sequence[Group], *, higher_is_better: bool) -> list[Group]:
     """One group a model: newest version, most seeds, not set by hand, fewest diverged, best validation mean.
 
-    Never the test metric: choosing by it would make the best of several recipes look like one. And a recipe that was
-    tried on the command line does not take the place of the model's own.
+    Never the test metric: choosing by it would make the best of several recipes look like one. A recipe that was tried
+    on the command line takes the place of the model's own only where it has more seeds.
     """
 
     def preference(group: Group) -> tuple[Any, ...]:

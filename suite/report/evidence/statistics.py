@@ -15,6 +15,8 @@ LEVEL = 0.95
 ALPHA = 0.05
 BOOTSTRAP_FROM = 10  # seeds from which the BCa bootstrap replaces the t interval
 RESAMPLES = 9_999
+_RANGES = {"accuracy": (0.0, 1.0), "mse": (0.0, np.inf)}  # of scores
+_ANY = (-np.inf, np.inf)
 EXACT_UP_TO = 13  # pairs: 2**13 sign flips are enumerated, more are drawn
 SEED = 20_100_951  # fixed: the same records give the same page, byte for byte
 
@@ -54,7 +56,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, str] | None:
         return None
     mean = float(sample.mean())
     method = "t" if sample.size < BOOTSTRAP_FROM else "BCa"
-    if np.ptp(sample) == 0:
+    if np.ptp(sample) <= 1e-12 * np.abs(sample).max():  # of values that differ by rounding alone BCa is no number
         return mean, mean, method
     if method == "t":
         half = float(stats.t.ppf((1 + LEVEL) / 2, sample.size - 1) * stats.sem(sample))
@@ -70,8 +72,15 @@ def interval(values: Sequence[float]) -> tuple[float, float, str] | None:
     return float(found.low), float(found.high), method
 
 
-def describe(values: Sequence[float], *, higher_is_better: bool) -> Spread:
-    """Mean, standard deviation, interval and best of a sample over seeds."""
+def describe(values: Sequence[float], metric: str = "", *, higher_is_better: bool) -> Spread:
+    """Mean, standard deviation, interval and best of a sample over seeds.
+
+    Args:
+        values: a score a seed.
+        metric: its name. Of one whose range is known the interval is cut there: what lies beyond covers no mean that
+            could be, so what is left covers the true one as often.
+        higher_is_better: which end is best.
+    """
     sample = np.asarray(values, dtype=np.float64)
     if not sample.size:
         return Spread(0, None, None, None, None, None, None)
@@ -80,6 +89,7 @@ def describe(values: Sequence[float], *, higher_is_better: bool) -> Spread:
     if found is None:
         return Spread(1, float(sample[0]), None, None, None, None, best)
     low, high, method = found
+    low, high = max(low, _RANGES.get(metric, _ANY)[0]), min(high, _RANGES.get(metric, _ANY)[1])
     return Spread(sample.size, float(sample.mean()), float(sample.std(ddof=1)), low, high, method, best)
 
 

@@ -33,8 +33,9 @@ def assumption(sections: Sequence[Section]) -> Plot | None:
                     found.append((section, group, drawn))
     if not found:
         return None
+    found = _longest(found)
     titles = _titles(found)
-    columns = min(3, len(found))
+    columns = min(4, len(found))
     rows = -(-len(found) // columns)
     lines = max(title.count("\n") + 1 for title in titles)
     figure, panels = style.canvas(
@@ -68,6 +69,20 @@ def assumption(sections: Sequence[Section]) -> Plot | None:
         f" band: one standard deviation. {_broken(entries for *_, entries in found)}"
         " The quantity of the coRNN paper's figure 3.",
     )
+
+
+def _longest(panels: Sequence[_Panel]) -> list[_Panel]:
+    """Of a task the longest training, of equal ones that of most seeds."""
+    best: dict[str, _Panel] = {}
+    for panel in panels:
+        task = panel[0].variant.task
+        if task not in best or _weight(panel) > _weight(best[task]):
+            best[task] = panel
+    return list(best.values())
+
+
+def _weight(panel: _Panel) -> tuple[int, int]:
+    return panel[1].run.budget.epochs, len(panel[2])
 
 
 def _broken(panels: Iterable[Sequence[Entry]]) -> str:

@@ -19,7 +19,6 @@ from suite.report.plots import ticks
 from suite.report.style import Look
 
 MOST_LINES = 9  # more recipes than this stand in the tables alone
-_ROOM = 0.12  # of an axis' height, for a line of words
 _DASHES = ("-", "--", ":", "-.")
 _FILLS = {"-": "full", "--": "none", ":": "left", "-.": "bottom"}  # of the markers, which a point or one epoch shows
 
@@ -164,20 +163,8 @@ def metric_axis(axes: Axes, section: Section, word: str, *, guess: bool = True) 
         axes.set_yscale("log" if logarithmic(section) else "linear")
         axes.set_ylabel(f"{word} {wording.metric_unit(section.metric)}")
     if guess and section.chance is not None:
-        axes.axhline(section.chance, color=style.FAINT, linestyle=(0, (1, 2)), linewidth=1.4, zorder=1)
-        if logarithmic(section):
-            _make_room_below(axes, section.chance)
-        axes.annotate(
-            "constant guess",
-            (1.0, section.chance),
-            xycoords=("axes fraction", "data"),
-            xytext=(-3, 3 if section.higher_is_better else -3),  # on the side where the curves are
-            textcoords="offset points",
-            ha="right",
-            va="bottom" if section.higher_is_better else "top",
-            fontsize=10,
-            color=style.FAINT,
-        )
+        label = "chance" if section.higher_is_better else "constant guess"
+        axes.axhline(section.chance, color=style.FAINT, linestyle=(0, (1, 2)), linewidth=1.4, zorder=1, label=label)
 
 
 def logarithmic(section: Section) -> bool:
@@ -189,19 +176,13 @@ def logarithmic(section: Section) -> bool:
     return bool((known[np.isfinite(known)] > 0).all())
 
 
-def _make_room_below(axes: Axes, value: float) -> None:
-    """On a log axis: the lower limit so far down that words fit between the axis and ``value``."""
-    low, high = axes.get_ylim()
-    room = (high / value) ** (_ROOM / (1 - _ROOM))
-    axes.set_ylim(min(low, value / room), high)
-
-
 def whole_numbers(axes: Axes) -> None:
     """Ticks of the x axis at whole numbers only; a single epoch stands in the middle."""
     low, high = axes.dataLim.intervalx
     if low == high:
         axes.set_xlim(low - 1, high + 1)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    narrow = axes.bbox.width / axes.figure.dpi < 3  # inches
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4 if narrow else 8))
 
 
 def legend(figure: Figure, axes: Axes | Sequence[Axes]) -> None:

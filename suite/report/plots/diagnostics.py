@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 
 from suite.report import content, style, wording
 from suite.report.evidence.entries import Array
@@ -158,3 +159,5 @@ def _curve(axes: Axes, *, x: Array, rows: Array, look: Look, title: str) -> None
     axes.set_xlabel("epoch")
     axes.set_title(title, fontsize=10)
     common.whole_numbers(axes)
+    if 0 < np.abs(axes.get_ylim()).max() < 1e-3:  # in each tick, for a factor above the axis would run into the title
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2g}"))

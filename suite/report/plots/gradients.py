@@ -15,6 +15,7 @@ from suite.report.plots.common import Plot
 from suite.report.style import Look
 
 FLOOR = 1e-16  # of the largest norm: what is below is no gradient that a float32 optimiser could use
+CEILING = 1e4  # times the largest norm near the last step: a gradient that explodes would press all others together
 
 
 def geometric_mean(rows: Array) -> Array:
@@ -63,9 +64,10 @@ def profiles(section: Section, looks: Mapping[str, Look]) -> Plot | None:
         name=f"profiles-{section.slug}",
         title="Gradient profiles",
         caption=f"{section.name}: Frobenius norm of the total gradient dL/dh at every time step, on the first 64"
-        " validation examples; geometric mean over seeds, after training over finished runs where there are any."
-        " The axis is cut"
-        f" {-round(np.log10(FLOOR))} decades below the largest norm.{common.basis(section)}{common.left_out(section)}",
+        " validation examples; geometric mean over seeds. After training is after the last epoch, of finished runs"
+        f" where there are any. The axis is cut {-round(np.log10(FLOOR))} decades below its top, and the top"
+        f" {round(np.log10(CEILING))} decades above the largest norm in the last tenth of the steps. Gaps: a norm of"
+        f" some seed is zero in float32.{common.basis(section)}{common.left_out(section)}",
     )
 
 
@@ -79,8 +81,11 @@ def _share_limits(panels: list[Axes]) -> None:
     values = [np.asarray(line.get_ydata(), dtype=float) for axes in panels for line in axes.lines]
     known = np.concatenate(values)
     known = known[np.isfinite(known) & (known > 0)]
+    ends = np.concatenate([norm[-max(1, norm.size // 10) :] for norm in values])
+    ends = ends[np.isfinite(ends) & (ends > 0)]
+    top = min(known.max(), ends.max() * CEILING) if ends.size else known.max()
     for axes in panels:
-        axes.set_ylim(max(known.min() / 3, known.max() * FLOOR), known.max() * 5)
+        axes.set_ylim(max(known.min() / 3, top * FLOOR), top * 5)
 
 
 def norms(section: Section, looks: Mapping[str, Look]) -> Plot | None:

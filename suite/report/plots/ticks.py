@@ -39,7 +39,11 @@ def tick_logs(axes: Axes) -> None:
         if ratio > 1e3:
             axis.set_major_locator(LogLocator(numticks=9))
         elif ratio > 4:
-            axis.set_major_locator(LogLocator(subs=(1.0,) if ratio > 200 else (1.0, 2.0, 5.0)))
+            beside = axis is axes.xaxis and _width(axes) < 4 and max(limits) >= 1e4  # long numbers side by side
+            few = 20 if beside else 200
+            axis.set_major_locator(
+                LogLocator(subs=(1.0, 2.0, 5.0) if ratio <= few else (1.0, 3.0) if beside else (1.0,))
+            )
         else:
             room = 3 if axis is axes.xaxis and _width(axes) < 4 else 4  # long numbers side by side
             axis.set_major_locator(MaxNLocator(nbins=room, steps=[1, 2, 2.5, 5, 10]))

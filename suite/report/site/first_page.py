@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from suite.report import content
-from suite.report.plots import glance
+from suite.report.plots import decay, glance
 from suite.report.site.site import Site
 from suite.report.site.views import View, filters
 from suite.report.tables import across, overview
@@ -17,7 +17,10 @@ def write(site: Site, views: Sequence[View]) -> None:
     sections = [view.section for view in views]
     kept = overview.kept(sections)
     glances = [site.table(table) for table in overview.tables(kept, rest="in the tables of the leaderboard")]
-    figure = glance.glance(overview.headline(kept), site.looks)
+    figure, gradient = (
+        glance.glance(overview.headline(kept), site.looks, whole=sections),
+        decay.decay(overview.headline(kept)),
+    )
     lengths = overview.lengths(sections)
     combined = [site.table(table) for table in across.tables(sections)]
     shown = {section.slug for section in kept or sections}
@@ -28,7 +31,7 @@ def write(site: Site, views: Sequence[View]) -> None:
         "index.html",
         title="Leaderboard",
         overviews=glances,
-        glance=site.plot(figure) if figure is not None else None,
+        figures=[site.plot(plot) for plot in (figure, gradient) if plot is not None],
         lengths=lengths,
         main=main,
         more=more,

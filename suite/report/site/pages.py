@@ -1,4 +1,4 @@
-"""The pages beside leaderboard, tasks and models: speed, paper figures, theory checks, published figures."""
+"""The pages beside leaderboard, tasks and models: speed, theory checks, published figures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from suite.report import wording
 from suite.report.evidence.published import figures
-from suite.report.plots import assumption, measured, paper, steps
+from suite.report.plots import measured, steps
 from suite.report.plots.common import Plot
 from suite.report.site.site import Site
 from suite.report.site.views import View
@@ -50,7 +50,7 @@ def plain(site: Site, path: str, title: str, lead: str, parts: Sequence[Part]) -
 def speed(site: Site, views: Sequence[View], measured_: Measurements) -> None:
     """The speed page: tables of ``suite.speed``, asv's pages, and what the runs recorded of themselves."""
     parts = []
-    for stem, values in sorted(measured_.speed, key=lambda one: str(one[1]["date"]), reverse=True):
+    for stem, values in sorted(measured_.speed, key=_whole_tables_first, reverse=True):
         text = [f"{measured.machine(values)}, {values['date']}."]
         threads = sorted({int(row["threads"]) for row in values["rows"]})
         if threads[-1:] > [1]:
@@ -77,6 +77,10 @@ def speed(site: Site, views: Sequence[View], measured_: Measurements) -> None:
         parts.append(Part("As the runs recorded it", [sentence], tables=[table]))
     lead = "How long a training step takes: engines measured side by side, commits over time, and the runs' own clocks."
     plain(site, "speed.html", "Speed", lead, parts)
+
+
+def _whole_tables_first(one: tuple[str, Mapping[str, Any]]) -> tuple[int, str]:
+    return len(one[1]["rows"]), str(one[1]["date"])
 
 
 def _measured_title(values: Mapping[str, Any], threads: Sequence[int]) -> str:
@@ -123,7 +127,9 @@ def speed_table(stem: str, values: Mapping[str, Any]) -> Table:
         Column("quartiles", "quartiles (ms)"),
         Column("forward", "forward (ms)", "forward_text"),
         Column("ratio", "times the loop", "ratio_text", note=_RATIO),
-        Column("gemm", "GEMMs alone (ms)", "gemm_text"),
+        Column(
+            "gemm", "GEMMs alone (ms)", "gemm_text", note="torch's: no lower bound, an engine may have faster ones."
+        ),
         Column("note", "note", left=True, wide=True),
     ]
     return Table(f"speed-{wording.slug(stem)}", f"Speed, {stem}", columns, rows)
@@ -160,48 +166,6 @@ def steps_table(views: Sequence[View]) -> Table:
     return Table("steps", "Training step of the runs", columns, rows)
 
 
-_REPEATED = (
-    "Of the records at hand, whose own commands are on the models' pages. All runs of the protocol, to its last epoch:"
-)
-
-
-def paper_figures(site: Site, views: Sequence[View]) -> None:
-    """The coRNN paper's figures from our records."""
-    sections = [view.section for view in views]
-    wanted: list[tuple[str, Sequence[Plot | None], str]] = [
-        (
-            "Adding problem",
-            [paper.adding(sections, site.looks)],
-            "python -m suite.run --models cornn,exprnn,fastrnn,antisymmetric,tanh"
-            " --tasks adding,adding-2000,adding-5000",
-        ),
-        (
-            "psMNIST at 128 units",
-            [paper.psmnist_128(sections, site.looks)],
-            "python -m suite.run --models cornn,exprnn,fastrnn,antisymmetric,lstm,tanh --tasks psmnist"
-            " --set hidden_size=128",
-        ),
-        (
-            "Weight assumption",
-            [assumption.assumption(sections)],
-            "python -m suite.run --models cornn --tasks psmnist --seeds 0-9",
-        ),
-        (
-            "Ablation over ε and γ",
-            paper.ablations(sections),
-            "for e in 2 8 16; do for g in 0.5 1.3 4; do python -m suite.run --models cornn --tasks noisy_cifar"
-            " --set cornn.epsilon=$e --set cornn.gamma=$g; done; done",
-        ),
-    ]
-    parts = []
-    for heading, plots, command in wanted:
-        kept = [plot for plot in plots if plot is not None]
-        told = _REPEATED if kept else "There are no records for this figure yet. This makes them:"
-        parts.append(Part(heading, [told], command, plots=kept, wide=True))
-    lead = "The figures of the coRNN paper (Rusch and Mishra, ICLR 2021) drawn anew from the records of this suite."
-    plain(site, "figures.html", "Paper figures", lead, parts)
-
-
 def theory(site: Site, measured_: Measurements) -> None:
     """Checks of the coRNN paper's propositions, one part a file."""
     parts = [
@@ -233,14 +197,17 @@ def theory(site: Site, measured_: Measurements) -> None:
 
 def published(site: Site, views: Sequence[View]) -> None:
     """Every comparison with a published figure, and every published figure."""
-    parts, told = [], set()
+    parts = []
     for view in views:
         if view.published is not None:
-            task = view.section.variant.task
-            findings = [] if task in told else view.task["findings"]
-            told.add(task)
-            parts.append(Part(f"{view.task['title']}: {view.heading}", findings, tables=[view.published]))
-    parts = parts or [Part("", ["No record stands for a model and task with a published figure yet."])]
+            link = (view.page, f"What was found about {view.task['title']}") if view.task["findings"] else None
+            parts.append(Part(f"{view.task['title']}: {view.heading}", link=link, tables=[view.published]))
+    counted = comparisons.verdicts([view.published for view in views if view.published is not None])
+    parts = (
+        [Part("", [counted]), *parts]
+        if parts
+        else [Part("", ["No record stands for a model and task with a published figure yet."])]
+    )
     cited = comparisons.cited(figures(), name="published", title="Published figures of these models on these tasks")
     parts.append(Part("All published figures", tables=[cited] if cited else []))
     lead = (

@@ -50,7 +50,9 @@ def suites(sections: Sequence[Section]) -> dict[tuple[str, str], list[Section]]:
     """(track, preset) -> one section a task: the one with most ranked models, then most seeds, then by name."""
     held: dict[tuple[str, str], dict[str, Section]] = {}
     for section in sections:
-        if len(section.ranked) < 2 or section.chance is None or section.metric not in PERFECT:
+        if len(section.ranked) < 2 or section.chance in (None, PERFECT.get(section.metric)):
+            continue
+        if section.metric not in PERFECT:
             continue
         kind = (section.track, _protocol(section))
         known = held.setdefault(kind, {}).get(section.variant.task)

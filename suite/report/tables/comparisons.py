@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -111,7 +112,7 @@ def published_table(section: Section) -> Table | None:
 
 def _published_row(comparison: beside.Comparison, section: Section) -> dict[str, Any]:
     group, figure, metric = comparison.group, comparison.published, section.metric
-    spread = describe(comparison.scores, higher_is_better=section.higher_is_better)
+    spread = describe(comparison.scores, metric, higher_is_better=section.higher_is_better)
     return {
         "variant": section.name,
         "model": group.run.model,
@@ -139,6 +140,18 @@ def printed(figure: Published) -> str:
     """The figure as its source prints it, with the source's standard deviation."""
     text = wording.metric(figure.value, figure.metric)
     return text if figure.sd is None else f"{text} ± {wording.metric(figure.sd, figure.metric)}"
+
+
+def verdicts(tables: Sequence[Table]) -> str:
+    """How many comparisons of published tables have which verdict, and what most often stands in the way of one."""
+    rows = [row for table in tables for row in table.rows]
+    counts = Counter(str(row["verdict"]) for row in rows)
+    reasons = [reason for row in rows for reason in str(row["reasons"] or "").split("; ") if reason]
+    why = Counter(reason.partition(" (")[0] for reason in reasons)
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    often = "; ".join(f"{reason} ({count})" for reason, count in why.most_common(4))
+    hindered = f" What most often stands in the way of a verdict: {often}." if often else ""
+    return f"Comparisons: {len(rows)}; {told}.{hindered}"
 
 
 def cited(figures: Sequence[Published], *, name: str, title: str) -> Table | None:

@@ -17,7 +17,7 @@ def notes(section: Section) -> str:
     if any(not group.complete for group in section.groups):
         lacking = f"lacks seeds of this table ({wording.seeds(sorted(section.seeds))})"
         found.append(
-            f"{INCOMPLETE} {lacking if section.seeds else 'no seed is held by half of the models'}: not ranked."
+            f"{INCOMPLETE} {lacking if section.seeds else 'no seed is held by most of the models'}: not ranked."
         )
     if any(len(group.seeds) == 1 for group in section.groups):
         found.append("One seed has no interval and no rank.")

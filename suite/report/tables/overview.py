@@ -72,11 +72,13 @@ def lengths(sections: Sequence[Section]) -> str:
     tasks = ", ".join(sorted({group.run.task for group in whole})) or "none"
     alone = sum(len(group.seeds) == 1 for group, _ in groups)
     pairs = [pair for section in sections for pair in section.pairs if pair.p is not None]
+    runs, full = (sum(len(group.entries) for group in some) for some in ([group for group, _ in groups], whole))
+    hours = sum(entry.seconds("train") or 0.0 for group, _ in groups for entry in group.entries) / 3600
     return (
-        f"Runs: {sum(len(group.entries) for group, _ in groups)}; with all epochs of their protocol:"
-        f" {sum(len(group.entries) for group in whole)} ({tasks}); the others have fewer, or another budget."
-        f" Settings (model, recipe, task, budget; those set by hand too): {len(groups)}; with one seed: {alone}."
-        f" Pairs of models with seeds enough for a corrected test: {len(pairs)};"
+        f"Runs: {runs}, {wording.number(hours)} hours of training; with all epochs of their protocol: {full} ({tasks})."
+        " The others have fewer, or another budget: they show how models begin to learn, not where they end."
+        f" Settings (model, recipe, task, budget; those set by hand too): {len(groups)}; with one seed, which says"
+        f" nothing of the next one: {alone}. Pairs of models with seeds enough for a corrected test: {len(pairs)};"
         f" told apart by it: {sum(pair.verdict.endswith(' better') for pair in pairs)}."
     )
 
@@ -124,13 +126,17 @@ def table(sections: Sequence[Section], *, rest: str, models: Sequence[str] = ())
     for model in models:
         further = tuple(f"{model}_{key}" for key in ("sd", "finished", *COUNTS))
         columns.append(Column(f"{model}_mean", wording.model_title(model), f"{model}_text", more=further, wrap=True))
+    units = ", ".join(dict.fromkeys(wording.metric_unit(section.metric) for section in sections))
+    goal = (
+        " Solved: test error below 0.05." if any("solved" in str(text) for row in rows for text in row.values()) else ""
+    )
     note = (
-        "Test accuracy in % (adding problem: mean squared error): mean ± standard deviation over seeds, in brackets"
+        f"Test score ({units}): mean ± standard deviation over seeds, in brackets"
         " the number of finished seeds, at the epoch with the best validation score. Lost: diverged or failed, not"
         " in that mean (where models are ranked, a diverged run counts as a constant guess or the worst score)."
         " Fell: by the last epoch a seed lost over half of what its best epoch was better than chance (validation; only"
         " where that was a fifth of the way to a perfect score or more)."
-        " –: no run with the model's own recipe. Solved: test error below 0.05. Recipes of which more than size and"
+        f" –: no run with the model's own recipe.{goal} Recipes of which more than size and"
         f" epochs was set by hand, and rows of which every model has longer runs here, are {rest}."
     )
     return Table("overview", "All tasks and models", columns, rows, note)

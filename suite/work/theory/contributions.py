@@ -173,7 +173,8 @@ def exponent(setting: Setting) -> Iterator[Chart]:
         f"Fitted exponents: {at_k:.2f} for k = {STEP_K}, where the recalled O(dt^{PREDICTED:g}) is stated (k << n): "
         f"{_against(at_k)}; {at_time:.2f} {late}, where k grows with n and y_k does not shrink with dt, so that "
         "the direct term alone is of order dt: the statement is not about this case.",
-        bound=(curve(f"dt^{PREDICTED:g} from the first point of k = {STEP_K}", dts, line),), log_x=True, log_y=True,
+        bound=(curve(f"dt^{PREDICTED:g} through the point of k = {STEP_K} at the largest dt", dts, line),),
+        log_x=True, log_y=True,
     )  # fmt: skip
 
 
