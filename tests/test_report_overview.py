@@ -139,7 +139,7 @@ def test_decades_between_the_first_steps_and_the_last():
     assert decay.decades(groups["har2", "tanh"], untrained=False) == pytest.approx(-0.35 * 121 / math.log(10), rel=0.02)
     with style.drawing():
         plot = decay.decay(chosen)
-    assert plot.svg.count(">−∞<") == 3 and ">−19<" in plot.svg and ">−0.6<" in plot.svg
+    assert plot.svg.count(">−∞<") == 3 and ">−18<" in plot.svg and ">−0.6<" in plot.svg
     assert decay.decay(chosen[:1]) is None
 
 
