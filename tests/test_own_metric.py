@@ -73,6 +73,8 @@ def test_its_pages(results, tmp_path):
     assert render(results, tmp_path, warn=pytest.fail)
     board = (tmp_path / "leaderboard.md").read_text()
     assert "| MAE |" in board and "| log likelihood |" in board and "%" not in board.split("tests.plugins")[1][:400]
+    assert "Test score (log likelihood, MAE): mean" in board or "Test score (MAE, log likelihood): mean" in board
+    assert "Solved" not in board  # no seed can be counted so
 
 
 def test_suite_check_takes_it(project):

@@ -107,7 +107,8 @@ def test_one_signal_to_all_processes_checkpoints_and_stops(zygote, grid, tmp_pat
     driver.until(lambda: "epoch 1/3" in driver.err.read_text())
     driver.signal_group(number)  # as a terminal, `timeout` and Slurm do: workers get it too
     assert driver.wait() == code, driver.err.read_text()
-    assert "1 stopped" in driver.err.read_text() and "Traceback" not in driver.err.read_text()
+    said = driver.err.read_text()
+    assert "2 not started, 1 stopped; the same command goes on" in said and "Traceback" not in said
     assert len(checkpoints(tmp_path)) == 1  # written because of the signal: none was due
     assert not list((tmp_path / "r" / "claims").glob("*.claim"))
     assert_alone(driver)
