@@ -31,11 +31,12 @@ def gru():
 
 def test_the_page_shows_the_code_that_runs():
     page = (DOCS / "new-architecture.md").read_text()
-    code = {kind: (DOCS / "examples" / name).read_text() for kind, name in (("python", "gru.py"), ("cpp", "gru.hpp"))}
+    names = {"python": ("gru.py", "lem.py"), "cpp": ("gru.hpp",)}
+    code = {kind: "".join((DOCS / "examples" / name).read_text() for name in files) for kind, files in names.items()}
     blocks = re.findall(r"```(python|cpp)\n(.*?)```", page, re.DOTALL)
     shown = [text for kind, text in blocks if text in code[kind]]
     other = [text for kind, text in blocks if text not in code[kind]]
-    assert len(shown) >= 7
+    assert len(shown) >= 8
     assert len(other) == 1 and "torch.autograd.gradcheck(" in other[0]
     done = subprocess.run([sys.executable, "-c", other[0]], cwd=DOCS.parent, capture_output=True, text=True)
     assert done.stdout == "True\n", done.stderr
@@ -104,3 +105,56 @@ def test_it_is_a_plug_in_by_its_name(monkeypatch):
     monkeypatch.syspath_prepend(str(DOCS.parent))
     plugin = resolve("model", "docs.examples.gru:GRU")
     assert plugin.cls.__name__ == "GRU"
+
+
+@pytest.fixture(scope="module")
+def lem():
+    return resolve("model", "docs.examples.lem:LEM").cls
+
+
+def test_lem_is_its_equations(lem):
+    """One step by hand from a state that is not zero, in float64."""
+    torch.manual_seed(0)
+    network, x = lem(3, 5, dt=0.7).double(), torch.randn(2, 4, 3, dtype=torch.float64)
+    h, final = network(x)
+    y, z = network(x[:1])[1].chunk(2, -1)
+    V, b, W, Wz = network.of_input.weight, network.of_input.bias, network.of_y.weight, network.of_z.weight
+    v1, v2, vz, vy = (x[1] @ V.T + b).chunk(4, -1)
+    w1, w2, wz = (y @ W.T).chunk(3, -1)
+    d1, d2 = 0.7 * torch.sigmoid(w1 + v1), 0.7 * torch.sigmoid(w2 + v2)
+    z = (1 - d2) * z + d2 * torch.tanh(wz + vz)
+    y = (1 - d1) * y + d1 * torch.tanh(z @ Wz.T + vy)
+    assert torch.allclose(final, torch.cat((y, z), -1), rtol=1e-12, atol=0) and torch.equal(h[1], final[:, :5])
+
+
+def test_lems_profile_is_the_total_gradient(lem):
+    """Beside gradients of the loss as a function of the state after each step."""
+    torch.manual_seed(0)
+    network, x, target = lem(3, 5).double(), torch.randn(6, 4, 3, dtype=torch.float64), torch.randn(4, 5).double()
+    profile = torch.full((2, 6), torch.nan, dtype=torch.float64)
+    h, _ = network(x, profile=profile)
+    ((h[-1] - target) ** 2).sum().backward()
+
+    def rest(state, t):
+        """The loss where the state after step t is given: a network that starts there."""
+        out = state
+        for u in network.of_input(x[t + 1 :]).unbind(0):
+            y, z = out.chunk(2, -1)
+            m = network.of_y(y).chunk(3, -1)
+            v = u.chunk(4, -1)
+            z = z + torch.sigmoid(v[1] + m[1]) * (torch.tanh(v[2] + m[2]) - z)
+            y = y + torch.sigmoid(v[0] + m[0]) * (torch.tanh(v[3] + network.of_z(z)) - y)
+            out = torch.cat((y, z), -1)
+        return ((out[:, :5] - target) ** 2).sum()
+
+    for t in range(6):
+        state = network(x[: t + 1])[1].detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(rest(state, t), state)
+        wanted = torch.stack([part.norm() for part in gradient.chunk(2, -1)])
+        assert torch.allclose(profile[:, t], wanted, rtol=1e-10, atol=0)
+
+
+def test_lem_keeps_the_contract(capsys):
+    from suite.check import main
+
+    assert main(["--models", "docs.examples.lem:LEM"]) == 0, capsys.readouterr().out
