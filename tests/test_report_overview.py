@@ -148,6 +148,20 @@ def test_longer_runs_of_another_track_do_not_outdo():
     assert len(overview.kept(sections([entry(one) for one in made]))) == 2
 
 
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ("cornn", "coRNN"), ("antisymmetric-gated", "AntisymmetricRNN, gated"), ("lstm, T=500", "LSTM, T=500"),
+        ("eta, gamma = epsilon = 1 (recalled)", "η, γ = ε = 1 (recalled)"), ("dt^(1/2)", "√Δt"),
+        ("time step dt", "time step Δt"),
+        ("||J_n ... J_(k+1)||_inf", "‖J_n ... J_(k+1)‖∞"), ("largest |dE/dtheta|", "largest |dE/dθ|"),
+        ("beta of width 3", "beta of width 3"), ("1.5 (m + Ybar sqrt(m))", "1.5 (m + Ybar √m)"),
+    ],
+)  # fmt: skip
+def test_labels_of_checks_are_written_as_the_field_does(said, written):
+    assert measured.signs(said) == written
+
+
 def test_points_with_names_are_no_line_and_carry_them():
     named = {"label": "a", "x": [0.1, 0.2], "y": [1.0, 2.0], "names": ["adding", "har2"]}
     values = inputs.theory(theory(series=[named]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,11 @@ _ENGINES = (  # colours of engines, told apart from models' by the legend's head
     ("triton", Look("#009e73", "^")),
 )
 _VARIANTS = ("<", ">", "p", "*", "h", "d", "P")  # markers of an engine's precisions and numbers of seeds
+_DEEPEST = 1e-40  # of a logarithmic axis: far below float32, and lines that fall on press all others together
+_SIGNS = (
+    (r"\bdt\^\(1/2\)", "√Δt"), (r"\bdt\b", "Δt"), (r"\beta\b", "η"), (r"\bgamma\b", "γ"), (r"\bepsilon\b", "ε"),
+    (r"\bdtheta\b", "dθ"), (r"\|\|(.+?)\|\|_inf", r"‖\1‖∞"), (r"\bsqrt\((\w+)\)", r"√\1"),
+)  # fmt: skip
 _DASHES = ("--", ":", "-.")  # bounds of a theory check
 _SERIES = (  # curves of a theory check that name no model
     Look("#0072b2", "o"),
@@ -108,25 +114,39 @@ def check(stem: str, values: Mapping[str, Any], looks: Mapping[str, Look]) -> Pl
             drawn["linestyle"] = "none"
         else:
             drawn["markevery"] = common.mark_every(x.size, 5 * index)
-        axes.plot(x, y, label=series["label"], **drawn)
+        axes.plot(x, y, label=signs(series["label"]), **drawn)
     for bound, dashes in zip(values["bound"], itertools.cycle(_DASHES)):
         x, y = (_array(bound[key]) for key in ("x", "y"))
-        axes.plot(x, y, color=style.INK, linestyle=dashes, linewidth=1.5, label=bound["label"])
+        axes.plot(x, y, color=style.INK, linestyle=dashes, linewidth=1.5, label=signs(bound["label"]))
     for axis in ("x", "y"):
         if values[f"log_{axis}"]:
             axes.set(**{f"{axis}scale": "log"})
     for place, (x, name) in enumerate(sorted(set(points))):  # in two rows above the axes: neighbours may be close
         height, above = 1.09 if place % 2 else 1.02, axes.get_xaxis_transform()
         axes.text(x, height, name, transform=above, ha="center", fontsize=9, color=style.INK)
-    axes.set_xlabel(values["x_label"])
-    axes.set_ylabel(values["y_label"])
+    axes.set_xlabel(signs(values["x_label"]))
+    axes.set_ylabel(signs(values["y_label"]))
+    cut = values["log_y"] and 0 < axes.get_ylim()[0] < _DEEPEST < axes.get_ylim()[1]
+    if cut:
+        axes.set_ylim(bottom=_DEEPEST)
     common.legend(figure, axes)
     return common.finish(
         figure,
         name=f"theory-{stem}",
         title=values["title"],
-        caption=f"Measured {values['date']} on {machine(values)}.",
+        caption=f"Measured {values['date']} on {machine(values)}.{' The axis is cut at 10⁻⁴⁰.' if cut else ''}",
     )
+
+
+def signs(text: str) -> str:
+    """A label of a check as the field writes it: models by their titles, Greek letters, norms."""
+    for name in sorted(wording.MODEL_TITLES, key=len, reverse=True):
+        if text == name or text.startswith(f"{name},"):
+            text = wording.MODEL_TITLES[name] + text.removeprefix(name)
+            break
+    for pattern, sign in _SIGNS:
+        text = re.sub(pattern, sign, text)
+    return text
 
 
 def _array(values: Sequence[float | None]) -> Any:
