@@ -138,10 +138,9 @@ def run_grid(
         grid.outcome.counts["failed earlier"] = failed
         grid.outcome.counts["skipped"] = len(held) - failed + len(todo.elsewhere)
         grid.outcome.exit_code = stopper.exit_code
-        ended = sum(grid.outcome.counts[name] for name in ("done", "diverged", "failed", "stopped"))
-        grid.outcome.counts["not started"] = (
-            max(0, len(waiting) - ended - len(todo.elsewhere)) if stopper.asked() else 0
-        )
+        if stopper.asked():
+            ended = sum(grid.outcome.counts[name] for name in ("done", "diverged", "failed", "stopped"))
+            grid.outcome.counts["not started"] = len(waiting) - ended - len(todo.elsewhere)
     return _conclude(grid.outcome, planned, store)
 
 

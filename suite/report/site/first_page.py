@@ -17,10 +17,8 @@ def write(site: Site, views: Sequence[View]) -> None:
     sections = [view.section for view in views]
     kept = overview.kept(sections)
     glances = [site.table(table) for table in overview.tables(kept, rest="in the tables of the leaderboard")]
-    figure, gradient = (
-        glance.glance(overview.headline(kept), site.looks, whole=sections),
-        decay.decay(overview.headline(kept)),
-    )
+    chosen = overview.headline(kept)
+    figures = [glance.glance(chosen, site.looks, whole=sections), decay.decay(chosen)]
     lengths = overview.lengths(sections)
     combined = [site.table(table) for table in across.tables(sections)]
     shown = {section.slug for section in kept or sections}
@@ -31,7 +29,7 @@ def write(site: Site, views: Sequence[View]) -> None:
         "index.html",
         title="Leaderboard",
         overviews=glances,
-        figures=[site.plot(plot) for plot in (figure, gradient) if plot is not None],
+        figures=[site.plot(plot) for plot in figures if plot is not None],
         lengths=lengths,
         main=main,
         more=more,

@@ -145,7 +145,7 @@ def steps_table(views: Sequence[View]) -> Table:
                 dict(row)
                 | {
                     "variant": name,
-                    "title": wording.model_title(str(row["model"])),
+                    "title": row["label"],
                     "median_text": texts["median"],
                     "quartiles": f"{texts['q25']} to {texts['q75']}",
                     "shared_text": "yes, or unknown" if row["shared"] else "no",
@@ -202,12 +202,10 @@ def published(site: Site, views: Sequence[View]) -> None:
         if view.published is not None:
             link = (view.page, f"What was found about {view.task['title']}") if view.task["findings"] else None
             parts.append(Part(f"{view.task['title']}: {view.heading}", link=link, tables=[view.published]))
-    counted = comparisons.verdicts([view.published for view in views if view.published is not None])
-    parts = (
-        [Part("", [counted]), *parts]
-        if parts
-        else [Part("", ["No record stands for a model and task with a published figure yet."])]
-    )
+    told = "No record stands for a model and task with a published figure yet."
+    if parts:
+        told = comparisons.verdicts([view.published for view in views if view.published is not None])
+    parts = [Part("", [told]), *parts]
     cited = comparisons.cited(figures(), name="published", title="Published figures of these models on these tasks")
     parts.append(Part("All published figures", tables=[cited] if cited else []))
     lead = (

@@ -46,9 +46,8 @@ def untouched(model: torch.nn.Module) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
     for name, buffer in model.named_buffers():  # by name: a pass may have put a new tensor there
-        buffer.data.copy_(
-            before[name]
-        )  # autograd then does not take a recorded forward of the `graph` engine for outdated
+        # `data`, so that autograd does not take a recorded forward of the `graph` engine for outdated
+        buffer.data.copy_(before[name])
 
 
 def evaluation_batch(task: Task, recipe: Any) -> int:
