@@ -140,7 +140,7 @@ def run_grid(
         grid.outcome.exit_code = stopper.exit_code
         if stopper.asked():
             ended = sum(grid.outcome.counts[name] for name in ("done", "diverged", "failed", "stopped"))
-            grid.outcome.counts["not started"] = len(waiting) - ended - len(todo.elsewhere)
+            grid.outcome.counts["not started"] = max(0, len(waiting) - ended - len(todo.elsewhere))
     return _conclude(grid.outcome, planned, store)
 
 
