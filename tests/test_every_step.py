@@ -138,14 +138,16 @@ def test_a_grid_trains_on_it(trained):
     assert len(load_runs(trained)) == 4
 
 
-def test_seeds_side_by_side_give_the_same_curves(trained, tmp_path):
-    words = ["--models", "lstm", "--seeds", "0,1", "--epochs", "3", "--seeds-per-run", "2"]
-    assert main([*GRID, *SMALL, *words, "--results-dir", str(tmp_path)]) == 0
-    alone = {r["run"]["seed"]: r for r in records(trained) if r["run"]["model"] == "lstm"}
-    for record in records(tmp_path):
+def test_seeds_side_by_side_give_the_same_curves(tmp_path):
+    """At a rate of 0.001: with 0.01 training makes 1e-7 of rounding 1e-4 in the second epoch and 9 % in the third."""
+    words = [*GRID, *SMALL, "--set", "lr=0.001", "--models", "lstm", "--seeds", "0,1", "--epochs", "3"]
+    assert main([*words, "--results-dir", str(tmp_path / "alone")]) == 0
+    assert main([*words, "--seeds-per-run", "2", "--results-dir", str(tmp_path / "together")]) == 0
+    alone = {r["run"]["seed"]: r for r in records(tmp_path / "alone")}
+    for record in records(tmp_path / "together"):
         assert record["where"]["seeds_together"] == 2
         losses = [[row["train_loss"] for row in r["curve"]] for r in (record, alone[record["run"]["seed"]])]
-        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_kept_weights_give_outputs_of_every_step_and_the_records_score(trained):
