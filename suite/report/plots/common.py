@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -174,6 +175,11 @@ def logarithmic(section: Section) -> bool:
     values = [entry.curve[name] for group in section.groups for entry in group.entries for name in ("valid", "test")]
     known = np.concatenate([*values, [1.0 if section.chance is None else section.chance]])
     return bool((known[np.isfinite(known)] > 0).all())
+
+
+def ink_on(image: QuadMesh, value: float) -> str:
+    """The colour of words on a cell of a heat map, kept in both themes: the cell's colour does not change."""
+    return "#0a0a0a" if float(np.mean(image.cmap(image.norm(np.asarray(value)))[:3])) > 0.5 else "#fefefe"
 
 
 def whole_numbers(axes: Axes) -> None:

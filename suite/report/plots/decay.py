@@ -79,8 +79,7 @@ def decay(sections: Sequence[Section]) -> Plot | None:
         for (row, column), value in np.ndenumerate(values):
             if np.isnan(value):
                 continue
-            bright = float(np.mean(image.cmap(image.norm(np.maximum(value, -_DEEPEST)))[:3])) > 0.5
-            ink = "#0a0a0a" if bright else "#fefefe"  # kept in both themes: the cell's colour does not change
+            ink = common.ink_on(image, max(float(value), -_DEEPEST))
             axes.text(column + 0.5, row + 0.5, _text(value), ha="center", va="center", color=ink, fontsize=10)
     style.heighten(figure, max(0.0, 0.14 * lines - 0.3))
     return common.finish(

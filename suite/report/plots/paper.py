@@ -189,11 +189,8 @@ def _heat_map(section: Section, points: Mapping[tuple[float, float], Group], num
             known = (epsilons[column], gammas[row]) in points
             axes.text(column + 0.5, row + 0.5, "diverged" if known else "", ha="center", va="center", color=style.INK)
         else:
-            bright = float(np.mean(image.cmap(image.norm(value))[:3])) > 0.5
-            ink = "#0a0a0a" if bright else "#fefefe"  # kept in both themes: the cell's colour does not change
-            axes.text(
-                column + 0.5, row + 0.5, wording.metric(value, section.metric), ha="center", va="center", color=ink
-            )
+            ink, words = common.ink_on(image, value), wording.metric(value, section.metric)
+            axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", color=ink)
     counts = sorted({len(group.done) for group in points.values()})
     return common.finish(
         figure,
