@@ -78,14 +78,14 @@ def test_it_begins_with_how_much_of_the_protocol_was_run_and_what_was_told_apart
     short = make.record(make.run("tanh", epochs=2), sources={"epochs": "set: by hand"})
     few = [scored(0.9 + seed / 1000, seed=seed) for seed in range(3)]
     text = readme.digest(sections([*few, scored(0.8, model="lstm"), entry(short)], []))
-    assert text.startswith("Runs: 5, 0.197 hours of training; with all epochs of their protocol: 0 (none). The others")
+    assert text.startswith("Runs: 5, 11.8 min of training; with all epochs of their protocol: 0 (none). The others")
     assert "set by hand too): 3; with one seed, which says nothing of the next one: 2. Pairs of models with" in text
     assert "for a corrected test: 0; told" in text
     many = [scored(0.9 + seed / 1000, seed=seed) for seed in range(10)]
     many += [scored(0.8 + seed / 1000, seed=seed, model="lstm") for seed in range(10)]
     assert "enough for a corrected test: 1; told apart by it: 1." in readme.digest(sections(many, []))
     full = readme.digest(sections([scored(0.9, epochs=120), scored(0.9, track="tuned")], []))
-    assert full.startswith("Runs: 1, 0.367 hours of training; with all epochs of their protocol: 1 (psmnist).")
+    assert full.startswith("Runs: 1, 22.0 min of training; with all epochs of their protocol: 1 (psmnist).")
     quick = make.record(make.run(epochs=3), preset="quick")
     assert "protocol: 0 (none)" in readme.digest(sections([entry(quick)], []))
 

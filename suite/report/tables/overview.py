@@ -73,9 +73,9 @@ def lengths(sections: Sequence[Section]) -> str:
     alone = sum(len(group.seeds) == 1 for group, _ in groups)
     pairs = [pair for section in sections for pair in section.pairs if pair.p is not None]
     runs, full = (sum(len(group.entries) for group in some) for some in ([group for group, _ in groups], whole))
-    hours = sum(entry.seconds("train") or 0.0 for group, _ in groups for entry in group.entries) / 3600
+    seconds = sum(entry.seconds("train") or 0.0 for group, _ in groups for entry in group.entries)
     return (
-        f"Runs: {runs}, {wording.number(hours)} hours of training; with all epochs of their protocol: {full} ({tasks})."
+        f"Runs: {runs}, {wording.seconds(seconds)} of training; with all epochs of their protocol: {full} ({tasks})."
         " The others have fewer, or another budget: they show how models begin to learn, not where they end."
         f" Settings (model, recipe, task, budget; those set by hand too): {len(groups)}; with one seed, which says"
         f" nothing of the next one: {alone}. Pairs of models with seeds enough for a corrected test: {len(pairs)};"
