@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from suite.plan import Request, expand
 from suite.report import style, summary, wording
 from suite.report.evidence import facts
 from suite.report.evidence.entries import entry
 from suite.report.evidence.sections import sections
+from suite.report.evidence.statistics import describe
 from suite.report.plots import learning
-from suite.report.tables import across, beside, leaderboard, notes, targets
+from suite.report.tables import across, beside, comparisons, leaderboard, notes, targets
 from suite.runs import UNBOUNDED
 from suite.work import failures
 from tests import report_records as make
@@ -111,3 +115,39 @@ def test_an_error_of_zero_is_no_guess():
     for record, score in zip(records, (0.166, 0.9, 0.0)):
         record["metrics"]["test"] = score
     assert not facts.at_chance(section(*records))
+
+
+def test_an_interval_ends_where_no_score_can_be():
+    wide = describe([0.1, 0.2, 0.7], "accuracy", higher_is_better=True)
+    assert (wide.low, wide.high) == (0.0, pytest.approx(1.0, abs=0.2)) and wide.high <= 1.0
+    error = describe([1e-4, 2e-4, 0.16], "mse", higher_is_better=False)
+    assert error.low == 0.0 and error.high > 0.16
+    own = describe([1e-4, 2e-4, 0.16], "MAE", higher_is_better=False)
+    assert own.low < 0 and own.high == error.high  # of a metric whose range is not known
+
+
+def test_values_that_rounding_alone_parts_have_an_interval_of_no_width():
+    values = [0.1 + 0.2, *[0.3] * 10]  # the bootstrap's acceleration is 0 / 0 there
+    assert describe(values, "accuracy", higher_is_better=True).low == pytest.approx(0.3)
+
+
+def test_a_recipe_is_set_by_hand_where_every_seed_says_so():
+    run = [make.run(seed=seed) for seed in range(2)]
+    said, silent = ({"lr": text} for text in ("set: on the command line", "default: of the suite"))
+    one = section(make.record(run[0], sources=said), make.record(run[1], sources=silent))
+    both = section(*(make.record(each, sources=said) for each in run))
+    assert [found.groups[0].by_hand for found in (one, both)] == [[], ["lr"]]
+
+
+def test_a_default_that_is_written_out_keeps_its_source():
+    sets = ((None, "lr_drop_epoch", 0), (None, "clip_norm", 1.0))
+    (plain,), (set_,) = (expand(Request(models=("tanh",), tasks=("imdb",), seeds=(0,), sets=s)) for s in ((), sets))
+    assert set_.sources["lr_drop_epoch"] == plain.sources["lr_drop_epoch"] == "default: of the suite"
+    assert set_.sources["clip_norm"] == "set: on the command line"
+
+
+def test_verdicts_are_counted_with_what_stands_in_their_way():
+    made = section(*(make.record(make.run(seed=seed, recipe={"hidden_size": 64})) for seed in range(2)))
+    said = comparisons.verdicts([comparisons.published_table(made)])
+    assert re.match(r"Comparisons: \d+; \d+ not comparable\. What most often stands in the way of a verdict: ", said)
+    assert "other hidden size (" in said
