@@ -14,7 +14,7 @@ from suite.report.plots import common
 from suite.report.plots.common import Plot
 from suite.report.style import Look
 
-FLOOR = 1e-16  # of the largest norm: what is below is no gradient that a float32 optimiser could use
+FLOOR = 1e-16  # of the largest norm that is drawn: what is below is no gradient that a float32 optimiser could use
 CEILING = 1e4  # times the largest norm near the last step: a gradient that explodes would press all others together
 
 

@@ -50,9 +50,8 @@ def suites(sections: Sequence[Section]) -> dict[tuple[str, str], list[Section]]:
     """(track, preset) -> one section a task: the one with most ranked models, then most seeds, then by name."""
     held: dict[tuple[str, str], dict[str, Section]] = {}
     for section in sections:
-        if len(section.ranked) < 2 or section.chance in (None, PERFECT.get(section.metric)):
-            continue
-        if section.metric not in PERFECT:
+        perfect = PERFECT.get(section.metric)
+        if len(section.ranked) < 2 or perfect is None or section.chance in (None, perfect):
             continue
         kind = (section.track, _protocol(section))
         known = held.setdefault(kind, {}).get(section.variant.task)
