@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.contract import CellRecurrence, uniform_
+from models.builtin import BuiltinRecurrence
 from models.scan.cell import blocks
 from models.scan.inplace import sigmoid_backward, tanh_backward
-from models.tanh import _in_one_piece, _without_torch
 
 
 @dataclass(frozen=True)
@@ -76,38 +75,21 @@ class LSTMCell:
         gh.zero_()
 
 
-class LSTM(CellRecurrence):
+class LSTM(BuiltinRecurrence):
     """LSTM; the `torch` engine is ``torch.nn.LSTM`` (cuDNN on a GPU) with the same parameters."""
 
     version: ClassVar[int] = 1
     source: ClassVar[str] = "Hochreiter and Schmidhuber, Neural Computation 9 (1997); parameters as torch.nn.LSTM"
     states: ClassVar[int] = 2
     block_names: ClassVar[tuple[str, ...]] = ("h", "c")
-    whole_engines: ClassVar[tuple[str, ...]] = ("torch",)
-
-    def __init__(self, input_size: int, hidden_size: int, *, engine: str = "auto") -> None:
-        super().__init__(input_size, hidden_size, engine=engine)
-        H = hidden_size
-        self.weight_ih_l0 = nn.Parameter(torch.empty(4 * H, input_size))
-        self.weight_hh_l0 = nn.Parameter(torch.empty(4 * H, H))
-        self.bias_ih_l0 = nn.Parameter(torch.empty(4 * H))
-        self.bias_hh_l0 = nn.Parameter(torch.empty(4 * H))
-        uniform_(self.parameters(), H**-0.5)
+    gates: ClassVar[int] = 4
+    mode: ClassVar[str] = "LSTM"
 
     def cell(self) -> LSTMCell:
         """The time step."""
         return LSTMCell()
 
-    def weights(self) -> tuple[Tensor, Tensor, Tensor, None]:
-        """The two biases add up to one."""
-        return self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0, self.weight_hh_l0, None
-
-    def forward(self, x: Tensor, *, profile: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Run over x (T,B,I); the `torch` engine records no profile, so a profile is taken by another engine."""
-        if self.engine != "torch" or profile is not None:
-            return _without_torch(self, x, profile)
-        flat: list[Tensor] = [self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0]
-        _in_one_piece(flat, x, "LSTM")
-        s0 = x.new_zeros((1, x.shape[1], self.hidden_size))
-        out = torch.lstm(x, (s0, s0), flat, True, 1, 0.0, self.training, False, False)
-        return out[0], torch.cat((out[1][0], out[2][0]), -1)
+    def whole(self, x: Tensor, s0: Tensor, flat: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """``torch.nn.LSTM``'s function."""
+        h, h_T, c_T = torch.lstm(x, (s0, s0), flat, True, 1, 0.0, self.training, False, False)
+        return h, torch.cat((h_T[0], c_T[0]), -1)
