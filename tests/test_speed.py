@@ -38,6 +38,20 @@ def test_a_ratio_of_several_seeds_is_over_as_many_steps_of_the_loop():
     assert row["ratio_to_loop"] == 32.0
 
 
+@pytest.mark.parametrize(
+    ("host", "note", "wanted"),
+    [
+        (None, "x", "x"),
+        (0.3, "", ""),
+        (0.97, "", "launching takes 97% of it"),
+        (1.0, "x", "x; launching takes 100% of it"),
+    ],
+)
+def test_a_row_says_where_the_host_sets_the_pace(host, note, wanted):
+    step = Timing(20.0, 19.0, 21.0, 7, host)
+    assert session.row(SHAPES["har2"], "lstm", Contender("triton"), 1, step, None, None, note)["note"] == wanted
+
+
 def test_the_most_exact_precision_comes_first():
     args = speed._parser().parse_args(["--precision", "bf16,float32,tf32", "--engines", "fused", "--shapes", "har2"])
     assert speed.wanted(args).names == ("fused", "fused-tf32", "fused-bf16")

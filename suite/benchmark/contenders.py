@@ -221,8 +221,8 @@ def _plain(name: str) -> str:
     return name.replace("recurrence.model.", "recurrence.")
 
 
-def gemms(model_name: str, shape: Shape, device: torch.device) -> Callable[[], None] | None:
-    """The matrix products of a training step alone, by torch; None for a model that defines no cell.
+def gemms(model_name: str, shape: Shape) -> Callable[[], None] | None:
+    """The matrix products of a training step alone, by torch on the CPU; None for a model that defines no cell.
 
     A product a time step forward and backward, the others over chunks of time; the input projection counts, its
     gradient too where the input needs one.
@@ -235,7 +235,7 @@ def gemms(model_name: str, shape: Shape, device: torch.device) -> Callable[[], N
     n = max(1, ROWS // B)
 
     def make(*size: int) -> Tensor:
-        return torch.randn(*size, device=device) * 0.01
+        return torch.randn(*size) * 0.01
 
     state, a = make(n * B, cell.recurrent * H), make(n * B, width(cell) * H)
     W, V, x = make(cell.products * H, cell.recurrent * H), make(cell.inputs * H, I), make(n * B, I)

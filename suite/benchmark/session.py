@@ -21,6 +21,7 @@ from suite.work.training.peak import ran_out
 from suite.work.training.tf32 import allow_in_cudnn, cublas
 
 GEMM = "gemm"
+HOST_BOUND = 0.9  # part of a step's time on a GPU that launching it takes, from which on the host sets the pace
 LONGEST = 300  # characters of an error that a line has
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -151,9 +152,10 @@ def _rows(shape: Shape, model: str, threads: int, wanted: Wanted, told: _Told) -
     names = ", ".join(steps)
     told.say(f"measuring {label}, {threads} thread{'s' if threads > 1 else ''}: {names}")
     calls: dict[str, Callable[[], object]] = {**steps}
-    with told.whatever(f"{label} {GEMM}"):
-        gemms = contenders.gemms(model, shape, wanted.device)
-        calls |= {} if gemms is None else {GEMM: gemms}
+    if wanted.device.type == "cpu":  # on a GPU they would wait for the host that launches them one by one
+        with told.whatever(f"{label} {GEMM}"):
+            gemms = contenders.gemms(model, shape)
+            calls |= {} if gemms is None else {GEMM: gemms}
     times = _timed(calls, label, wanted, told)
     for one in wanted.contenders:
         if one.name in times:
@@ -209,6 +211,8 @@ def row(
 ) -> Row:  # fmt: skip
     """One row of the stored table; ratios are those of medians, over as many of the loop's steps as there are seeds."""
     seeds = contender.seeds
+    if step.host is not None and step.host > HOST_BOUND:
+        note = "; ".join(part for part in (note, f"launching takes {step.host:.0%} of it") if part)
     return {
         "shape": shape.name,
         "task": shape.task,
