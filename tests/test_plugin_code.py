@@ -10,9 +10,10 @@ import sys
 import pytest
 
 from suite.report import content, wording
+from suite.report.evidence.described import descriptions, titles
 from suite.report.evidence.entries import entry
 from suite.report.evidence.sections import sections
-from suite.report.render import descriptions, render, titles
+from suite.report.render import render
 from suite.report.site.site import Site
 from suite.report.tables import notes
 from suite.store import Store

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from suite.report import load_curves, load_profiles, load_runs
+from suite.report import load_curves, load_pairs, load_profiles, load_runs, load_scores, load_targets
 from suite.report.evidence import frames
 from suite.report.evidence.entries import entry
+from suite.report.render import render
 from suite.runs import canonical
 from suite.store import Store
 from tests import report_records as make
@@ -70,3 +73,46 @@ def test_blocks_have_the_names_that_the_model_gave_them():
     found = frames.profiles([entry(named), entry(make.record(make.run("lstm"), blocks=[]))])
     names = found.groupby(["model", "block"])["block_name"].unique().map(list).to_dict()
     assert names[("cornn", 0)] == ["y"] and names[("cornn", 1)] == ["z"] and names[("lstm", 0)] == ["block 0"]
+
+
+@pytest.mark.parametrize(
+    ("load", "stem", "key"),
+    [(load_scores, "leaderboard-", "mean"), (load_pairs, "pairs-", "p"), (load_targets, "targets-", "steps")],
+)
+def test_what_is_loaded_is_what_the_tables_of_the_report_hold(grid, tmp_path, load, stem, key):
+    render(grid, tmp_path, formats=("json",), warn=pytest.fail)
+    table, seen = load(grid), 0
+    for section, mine in table.groupby("section"):
+        full = "-full" if stem == "leaderboard-" else ""
+        written = json.loads((tmp_path / "tables" / f"{stem}{section}{full}.json").read_text())["rows"]
+        known = [name for name in written[0] if name in mine.columns]
+        assert {key, "label"} <= set(known) or {"a", "b", key} <= set(known)
+        for name in known:
+            assert [None if value != value else value for value in mine[name]] == [row[name] for row in written], name
+        seen += len(written)
+    assert seen == len(table) > 0
+    assert list(table.columns[:5]) == ["section", "task", "options", "variant", "track"]
+    assert not [name for name in table.columns if name.endswith("_text")] and not table.columns.has_duplicates
+
+
+def test_pairs_name_models_and_may_be_of_one_alone(grid):
+    pairs = load_pairs(grid)
+    assert set(zip(pairs["model_a"], pairs["model_b"])) == {("cornn", "lstm"), ("cornn", "tanh"), ("lstm", "tanh")}
+    mine = load_pairs(grid, against="tanh")
+    assert set(zip(mine["model_a"], mine["model_b"])) == {("tanh", "cornn"), ("tanh", "lstm")}
+    with pytest.raises(ValueError, match=r"against: unknown model among the records 'tahn'.*tanh"):
+        load_pairs(grid, against="tahn")
+
+
+def test_scores_and_targets_join_the_runs_by_group(grid):
+    runs, scores, targets = load_runs(grid), load_scores(grid), load_targets(grid)
+    means = runs[runs["status"] == "done"].groupby("group")["metrics.test"].mean()
+    assert scores.set_index("group")["mean"].to_dict() == pytest.approx(means.to_dict())
+    assert set(targets["group"]) <= set(scores["group"])
+
+
+def test_computed_tables_of_no_records_are_empty(tmp_path):
+    for load in (load_scores, load_pairs, load_targets):
+        assert load(tmp_path).empty and load(tmp_path).columns[0] == "section"
+        with pytest.raises(FileNotFoundError, match=r"wanted a results folder, got .*resluts"):
+            load(tmp_path / "resluts")

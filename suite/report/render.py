@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from suite.errors import UsageError, unknown
 from suite.report import style, wording
 from suite.report.evidence import inputs, published
+from suite.report.evidence.described import descriptions, titles
 from suite.report.evidence.entries import Entry, read, read_failures
 from suite.report.evidence.sections import sections
 from suite.report.site import first_page, model_page, pages, paper_page, readme
@@ -171,23 +172,6 @@ def stand(entries: Sequence[Entry]) -> str:
     words = [(len(entries), "record"), (models, "model"), (tasks, "task")]
     counts = ", ".join(f"{wording.count(number)} {word}{'' if number == 1 else 's'}" for number, word in words)
     return f"{counts}; the latest run finished {latest}. Made by python -m suite.report."
-
-
-def descriptions(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
-    """What third-party models and tasks say of themselves: the words of the latest record."""
-    found: dict[str, dict[str, str]] = {}
-    for entry in sorted(entries, key=lambda entry: (str(entry.record["where"]["finished"]), entry.run.id)):
-        for name, said in entry.record["where"].get("descriptions", {}).items():
-            if name in (entry.run.model, entry.run.task) and isinstance(said, dict):
-                found[name] = {key: str(said.get(key, "")) for key in ("summary", "source")}
-                found[name] |= {"title": str(said["title"])} if "title" in said else {}
-    return found
-
-
-def titles(entries: Sequence[Entry], brought: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """The titles that third-party models and tasks gave themselves, no two alike."""
-    names = {name for entry in entries for name in (entry.run.model, entry.run.task)}
-    return wording.distinct({name: said["title"] for name, said in brought.items() if "title" in said}, names)
 
 
 def _pages(site: Site, made: Sequence[View], measurements: Measurements) -> None:

@@ -66,7 +66,8 @@ def area(entry: Entry) -> float | None:
     return float(np.trapezoid(valid, steps) / (steps[-1] - steps[0]))
 
 
-def _row(group: Group, section: Section, goal: float) -> dict[str, Any]:
+def row(group: Group, section: Section, goal: float) -> dict[str, Any]:
+    """One group as raw values (plain keys) and written values (keys that end in ``_text``)."""
     times = [reached(entry, goal, higher_is_better=section.higher_is_better) for entry in group.entries]
     hits = sum(time is not None for time in times)
     seconds = censored_median([None if time is None else time[0] for time in times])
@@ -111,8 +112,8 @@ def table(section: Section) -> Table | None:
     if len(machines) > 1:
         note += " Several machines are mixed here: compare steps, not seconds."
     note += f" {facts.engines_differ(section.groups)}".rstrip()
-    rows = [_row(group, section, goal) for group in section.groups]
-    if any(row["shared_device"] for row in rows):
+    rows = [row(group, section, goal) for group in section.groups]
+    if any(values["shared_device"] for values in rows):
         note += f" {SHARED}"
     return Table(
         name=f"targets-{section.slug}",

@@ -1,0 +1,102 @@
+"""The leaderboard's tables as pandas tables: scores, pairs and times to a target, of every section at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from suite.errors import unknown
+from suite.report import wording
+from suite.report.evidence.described import descriptions, titles
+from suite.report.evidence.entries import read, read_failures
+from suite.report.evidence.groups import Section
+from suite.report.evidence.sections import sections
+from suite.report.tables import leaderboard, targets
+
+Row = Mapping[str, Any]
+_SECTION = ("section", "task", "options", "variant", "track", "budget", "metric")
+
+
+def _scores(section: Section) -> Iterator[Row]:
+    for group in section.groups:
+        yield {"primary": group.primary} | leaderboard.row(group, section)
+
+
+def _pairs(section: Section) -> Iterator[Row]:
+    models = {group.label: group.run.model for group in section.groups}
+    for pair in section.pairs:
+        yield {"model_a": models[pair.a], "model_b": models[pair.b]} | vars(pair)
+
+
+def _targets(section: Section) -> Iterator[Row]:
+    goal = targets.target(section)
+    if goal is not None:
+        for group in section.groups:
+            yield {"group": group.key} | targets.row(group, section, goal)
+
+
+def _tables(results_dir: Path | str, rows: Callable[[Section], Iterator[Row]], against: str | None = None) -> Any:
+    folder = Path(results_dir)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"wanted a results folder, got {results_dir}")
+    entries = read(folder)
+    models = {entry.run.model for entry in entries}
+    if against is not None and against not in models:
+        raise ValueError(f"against: {unknown('model among the records', against, models)}")
+    with wording.titled(titles(entries, descriptions(entries))):
+        found = [
+            _place(section) | {key: value for key, value in row.items() if not key.endswith("_text")}
+            for section in sections(entries, read_failures(folder), against=against)
+            for row in rows(section)
+        ]
+    return pd.DataFrame(found) if found else pd.DataFrame(columns=list(_SECTION))
+
+
+def _place(section: Section) -> dict[str, Any]:
+    """What every table begins with: only rows of one section may be compared."""
+    values = section.slug, section.variant.task, section.variant.options, section.name, section.track, section.budget
+    return dict(zip(_SECTION, (*values, section.metric), strict=True))
+
+
+def load_scores(results_dir: Path | str = "results") -> pd.DataFrame:
+    """The leaderboard: a row for all seeds of one model, task and recipe, best first within a ``section``.
+
+    ``mean``, ``sd``, ``low`` and ``high`` (95 % interval) are of the finished seeds' test scores; ``rank`` is the place
+    in the section; ``primary`` marks the one recipe that stands for its model. ``group`` joins ``load_runs``.
+
+    Raises:
+        suite.record.RecordError: naming the first record that is not valid.
+        FileNotFoundError: there is no such folder.
+    """
+    return _tables(results_dir, _scores)
+
+
+def load_pairs(results_dir: Path | str = "results", *, against: str | None = None) -> pd.DataFrame:
+    """Pairs of models on their shared seeds: a row a pair of a ``section``; see ``suite.report.evidence.pairs.Paired``.
+
+    Args:
+        results_dir: the results folder.
+        against: a model that stands in every pair, so that there are fewer of them to correct for; None: all pairs.
+
+    Raises:
+        suite.record.RecordError: naming the first record that is not valid.
+        FileNotFoundError: there is no such folder.
+        ValueError: no record is of the model ``against``.
+    """
+    return _tables(results_dir, _pairs, against)
+
+
+def load_targets(results_dir: Path | str = "results") -> pd.DataFrame:
+    """How fast models learn: a row for all seeds of one model, task and recipe, where the task has a target score.
+
+    ``seconds`` and ``steps`` are medians over runs, missing where half of them or more never reached ``target``;
+    ``area`` is the mean validation score over training, with its 95 % interval. ``group`` joins ``load_runs``.
+
+    Raises:
+        suite.record.RecordError: naming the first record that is not valid.
+        FileNotFoundError: there is no such folder.
+    """
+    return _tables(results_dir, _targets)
