@@ -79,7 +79,8 @@ class HAR2(Binary):
         normalise: ``standardise`` each channel by mean and deviation of the training part, or ``none``.
         split: validation by ``random`` training windows, or by whole ``subjects``; the test windows are the official
             ones (nine other people). ``pooled`` mixes all 10,299 windows and draws 2,947 for the test by the data seed,
-            so the same people, in overlapping windows, are on both sides: not the official test.
+            so the same people, in overlapping windows, are on both sides: not the official test. ``random`` has that
+            between training and validation: windows overlap by half, so validation is far above test accuracy.
         validation_fraction: part of the 7,352 training windows (or of the 21 subjects) drawn by the data seed.
         train_examples: take only the first of the (shuffled) training part; None: all.
         test_examples: take only so many test windows, the same for every seed (not where split is pooled); None: all.

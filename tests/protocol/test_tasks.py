@@ -49,6 +49,14 @@ def test_adding_has_the_published_baseline_and_uses_every_position():
     assert (share - 0.2).abs().max() < 0.01
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_addings_chance_is_the_error_of_a_guess_of_one_on_the_seeds_own_test_examples(seed):
+    task = Adding(seed=seed, length=9, test_examples=1000)
+    errors = torch.cat([task.score(torch.ones_like(batch.y), batch) for batch in task.batches("test", 300, 0)])
+    assert task.spec.chance == pytest.approx(float(errors.double().mean()), rel=1e-6)
+    assert task.spec.chance != Adding(seed=seed + 1, length=9, test_examples=1000).spec.chance
+
+
 def test_adding_has_an_epoch_of_100_steps_of_fresh_data_and_fixed_sets_of_1000():
     task = build("adding", seed=0)
     assert task.steps(50) == task.steps(7) == 100 and task.spec.length == 500

@@ -101,7 +101,7 @@ def _metrics(trainer: Trainer, task: Task) -> dict[str, Any]:
         "valid": digits(best.get("valid")),
         "best_epoch": best.get("epoch"),
         "test_loss": best.get("test_loss"),
-        "chance": task.spec.chance,
+        "chance": digits(task.spec.chance),
     }
 
 
