@@ -90,11 +90,11 @@ def test_records_set_by_hand_alone_are_all_shown(tmp_path):
 
 
 def test_models_named_like_columns_keep_the_row_whole():
-    made = [make.record(make.run(name)) for name in ("task", "page", "machine", "my.pkg:Mine")]
+    made = [make.record(make.run(name)) for name in ("task", "page", "guess", "my.pkg:Mine")]
     table = overview.table(overview.kept(sections([entry(one) for one in made])), rest="elsewhere")
     (row,) = table.rows
-    assert row["task"].startswith("psmnist") and row["page"].startswith("#") and "machine" not in row
-    assert table.columns[0].title == "task" and len(table.columns) == 5
+    assert row["task"].startswith("psmnist") and row["page"].startswith("#") and row["guess"] == 0.1135
+    assert table.columns[0].title == "task" and len(table.columns) == 6
     assert all(row[column.show] != "–" for column in table.columns[1:])
 
 

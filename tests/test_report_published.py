@@ -59,6 +59,25 @@ def test_options_that_a_comparison_rests_on_exist():
         assert set(item.requires) <= {*plugin.schema, *plugin.fixed}, item
 
 
+def test_a_verdict_names_the_range_that_it_rests_on():
+    scores = [0.972, 0.974, 0.976, 0.973]
+    half = stats.t.ppf(0.975, 3) * np.std(scores, ddof=1) * (1 + 1 / 4) ** 0.5
+    ends = " to ".join(f"{100 * (np.mean(scores) + sign * half):.2f}" for sign in (-1, 1))
+    found = beside.compare(group_of(scores), figure(selection="best_valid"))
+    assert found.reasons == f"{ends}, 95 % prediction interval for one run from 4 seeds"
+    found = beside.compare(group_of(scores), figure(selection="unknown"))
+    assert found.verdict == "within" and found.reasons.endswith("; which epoch's score is not stated there")
+
+
+@pytest.mark.parametrize("scores", [(0.972, 0.973, 0.33), (0.93, 0.95, 0.97)])
+def test_seeds_so_far_apart_that_nearly_everything_lies_within_give_no_verdict(scores):
+    """One that fell makes a range from below 0 to above 1."""
+    found = beside.compare(group_of(list(scores)), figure())
+    assert found.verdict == "not comparable" and "our seeds are too far apart for a verdict: " in found.reasons
+    mean = figure(kind="mean", n=10, sd=0.01, value=0.961, selection="best_valid")
+    assert ("too far apart" in beside.compare(group_of(list(scores)), mean).reasons) is (min(scores) < 0.5)
+
+
 @pytest.mark.parametrize(
     ("scores", "verdict"),
     [

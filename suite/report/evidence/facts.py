@@ -35,19 +35,15 @@ def epochs(group: Group) -> int:
     return round(statistics.median(done)) if done else 0
 
 
-def at_chance(section: Section) -> bool:
-    """Whether no row is shown to be better than a constant guess, though some have an interval.
-
-    A row of one seed has none: there the score itself is asked. A run that went a tenth of the way from there to a
-    perfect score is better, whatever the interval of a mean over runs that failed and runs that did not.
-    """
-    rows = [group.spread for group in section.groups if group.spread.mean is not None]
-    if section.chance is None or section.metric not in PERFECT or not any(row.low is not None for row in rows):
+def near_chance(section: Section) -> bool:
+    """Whether no run went a tenth of the way from its seed's constant guess to a perfect score."""
+    if section.metric not in PERFECT:
         return False
-    way = PERFECT[section.metric] - section.chance
-    scores = [score for group in section.groups for score in group.scores.values() if score is not None]
-    if way == 0 or any((score - section.chance) / way > 0.1 for score in scores):
-        return False
-    higher = section.higher_is_better
-    ends = [row.mean if row.low is None or row.high is None else row.low if higher else row.high for row in rows]
-    return all(end is None or (end <= section.chance if higher else end >= section.chance) for end in ends)
+    perfect = PERFECT[section.metric]
+    ways = [
+        (score - guess) / (perfect - guess) if perfect != guess else 1.0
+        for group in section.groups
+        for seed, score in group.scores.items()
+        if score is not None and (guess := group.guesses.get(seed)) is not None
+    ]
+    return bool(ways) and max(ways) <= 0.1

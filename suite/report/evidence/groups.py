@@ -6,7 +6,7 @@ options, one track, one class of budget. Only rows of one section are ranked aga
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,25 +17,16 @@ from suite.report import content, wording
 from suite.report.evidence.entries import Entry
 from suite.report.evidence.pairs import Paired, compare
 from suite.report.evidence.statistics import Spread, describe
-from suite.runs import Run, canonical, is_set
+from suite.report.evidence.variants import Variant
+from suite.runs import Run, is_set
 
 # Recipe keys that may be set by hand without making it another recipe: compared on their own, or without effect.
 _HARMLESS = ("hidden_size", "epochs", "eval_batch_size", "test_every")
 OWN_BUDGET = "each recipe's own number of epochs"
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A task with a value for every option: what must be equal before scores may be compared."""
-
-    task: str
-    version: int
-    options: str  # canonical JSON
-
-    @classmethod
-    def of(cls, run: Run) -> Variant:
-        """The variant that a run was on."""
-        return cls(run.task, run.task_version, canonical(dict(run.task_options)))
+def _mean(values: Collection[float]) -> float | None:
+    return float(np.mean(list(values))) if values else None
 
 
 @dataclass
@@ -116,9 +107,14 @@ class Group:
 
     @property
     def chance(self) -> float | None:
-        """The metric of a constant guess."""
-        value = self.entries[0].record["metrics"]["chance"]
-        return None if value is None else float(value)
+        """The metric of a constant guess, mean over seeds: where each draws its test examples it has its own."""
+        return _mean(self.guesses.values())
+
+    @property
+    def guesses(self) -> dict[int, float]:
+        """Seed -> metric of a constant guess, of seeds whose record has one."""
+        found = {entry.run.seed: entry.record["metrics"]["chance"] for entry in self.entries}
+        return {seed: float(value) for seed, value in found.items() if value is not None}
 
     @cached_property
     def spread(self) -> Spread:
@@ -140,18 +136,16 @@ class Group:
                 value = value[name]
             if value is not None:
                 values.append(float(value))
-        return float(np.mean(values)) if values else None
+        return _mean(values)
 
     def seconds(self, name: str) -> float | None:
         """Mean over finished runs of one of their times (``Entry.seconds``)."""
-        values = self._times(name)
-        return float(np.mean(values)) if values else None
+        return _mean(self._times(name))
 
     @property
     def step(self) -> float | None:
         """Seconds of a training step: the median over finished runs of their medians."""
-        values = self._times("step_median")
-        return float(np.median(values)) if values else None
+        return float(np.median(values)) if (values := self._times("step_median")) else None
 
     def _times(self, name: str) -> list[float]:
         return [value for entry in self.done if (value := entry.seconds(name)) is not None]
@@ -223,8 +217,13 @@ class Section:
 
     @property
     def chance(self) -> float | None:
-        """The metric of a constant guess."""
-        return self.groups[0].chance
+        """The metric of a constant guess, mean over the seeds of all groups."""
+        return _mean(self.guesses.values())
+
+    @property
+    def guesses(self) -> dict[int, float]:
+        """Seed -> metric of a constant guess."""
+        return {seed: value for group in self.groups for seed, value in group.guesses.items()}
 
     @property
     def ranked(self) -> list[Group]:

@@ -13,8 +13,9 @@ from scipy.stats import rankdata
 
 from suite.report import wording
 from suite.report.evidence.entries import Entry
-from suite.report.evidence.groups import OWN_BUDGET, Group, Section, Variant
+from suite.report.evidence.groups import OWN_BUDGET, Group, Section
 from suite.report.evidence.statistics import grain, tied
+from suite.report.evidence.variants import Variant
 from suite.runs import LATER, TRACKS, Run, canonical, is_set
 
 NAMED = ("data", "length", "noise", "train_examples", "vectors")  # options that always stand in a variant's name

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from suite.errors import UsageError
 from suite.report import wording
-from suite.report.evidence.groups import Section, Variant
+from suite.report.evidence.groups import Section
 from suite.report.evidence.sections import better_by_hand
+from suite.report.evidence.variants import Variant
 from suite.report.tables import beside, comparisons, overview
 from suite.report.tables.beside import Comparison
 from suite.report.tables.table import Column, Table, markdown

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from suite.record import PERFECT
 from suite.report import wording
 from suite.report.evidence import facts
 from suite.report.evidence.entries import Entry
@@ -16,6 +17,7 @@ from suite.report.evidence.published import Published, figures
 from suite.report.evidence.statistics import prediction_interval
 
 VERDICTS = ("within", "below", "above", "not comparable")
+WIDEST = 0.2  # of the way from a constant guess to a perfect score: in a wider range "within" says nothing
 FEWEST = 3  # seeds: with two the interval is so wide (t = 12.7) that nearly everything lies within
 # Options that change the data.
 _DATA = ("data", "train_examples", "valid_examples", "test_examples", "max_length", "length")
@@ -85,6 +87,8 @@ def _obstacles(group: Group, figure: Published) -> list[str]:
         reasons.append(f"precision {run.precision} here")
     if run.budget.max_seconds is not None:
         reasons.append("training stopped by time here")
+    if figure.selection == "best_test":
+        reasons.append("at the best test epoch there, at the best validation epoch here")
     if figure.kind == "best":
         reasons.append(f"best of {figure.n or 'several'} runs there, a mean here")
     elif figure.kind == "unknown":
@@ -110,20 +114,34 @@ def compare(group: Group, figure: Published) -> Comparison:
         reasons.append(f"{len(scores)} {'seed' if len(scores) == 1 else 'seeds'} here, a verdict needs {FEWEST}")
     elif group.diverged:
         reasons.append(f"{len(group.diverged)} diverged here")
+    else:
+        low, high, basis = _range(scores, figure)
+        if _too_wide(low, high, group):
+            reasons.append(f"our seeds are too far apart for a verdict: {basis}")
     if reasons:
         return Comparison(group, figure, ours, difference, "not comparable", "; ".join(reasons), tuple(scores))
-    low, high, basis = _range(scores, figure)
     verdict = "within" if low <= figure.value <= high else ("below" if figure.value > high else "above")
     return Comparison(group, figure, ours, difference, verdict, basis, tuple(scores))
 
 
 def _range(scores: Sequence[float], figure: Published) -> tuple[float, float, str]:
-    """Where the published figure would lie if nothing but chance told it from ours."""
+    """Where the published figure would lie if nothing but chance told it from ours, and that in words."""
     if figure.kind == "single":
         low, high = prediction_interval(scores) or (np.nan, np.nan)
-        return low, high, f"95 % prediction interval for one run from {len(scores)} seeds"
-    low, high = welch_range(scores, figure)
-    return low, high, f"95 % Welch interval, {len(scores)} seeds against {figure.n} runs"
+        basis = f"prediction interval for one run from {len(scores)} seeds"
+    else:
+        low, high = welch_range(scores, figure)
+        basis = f"Welch interval, {len(scores)} seeds against {figure.n} runs"
+    ends = " to ".join(wording.metric(end, figure.metric) for end in (low, high))
+    unsaid = "; which epoch's score is not stated there" if figure.selection == "unknown" else ""
+    return low, high, f"{ends}, 95 % {basis}{unsaid}"
+
+
+def _too_wide(low: float, high: float, group: Group) -> bool:
+    """Whether the range holds a good part of all that is between a constant guess and a perfect score."""
+    if group.chance is None or group.metric not in PERFECT:
+        return False
+    return high - low > WIDEST * abs(PERFECT[group.metric] - group.chance)
 
 
 def welch_range(scores: Sequence[float], figure: Published) -> tuple[float, float]:

@@ -51,7 +51,13 @@ def pairs_table(section: Section) -> Table | None:
             Column("b", "B", left=True, wrap=True),
             Column("pairs", "pairs", note="Shared seeds that both finished."),
             Column("difference", f"A − B ({unit})", "difference_text", note="Mean paired difference."),
-            Column("low", "95 % interval", "interval_text", more=("high",), note="Of the mean paired difference."),
+            Column(
+                "low",
+                "95 % interval",
+                "interval_text",
+                more=("high",),
+                note="Of the mean paired difference, for one pair at a time: not corrected as p is.",
+            ),
             Column(
                 "wins",
                 "A better on",
@@ -64,7 +70,8 @@ def pairs_table(section: Section) -> Table | None:
             Column("verdict", "verdict", left=True, wrap=True),
         ],
         rows=rows,
-        note="p and a verdict stand only where the number of seeds lets a sign-flip test reach 5 % after Holm's"
+        note="Intervals are of one pair at a time: one that leaves out zero is no verdict."
+        " p and a verdict stand only where the number of seeds lets a sign-flip test reach 5 % after Holm's"
         f" correction over {len(found)} pair{'s' if len(found) > 1 else ''}.",
     )
 

@@ -32,10 +32,8 @@ def notes(section: Section) -> str:
         found.append(
             f"Diverged runs are left out of mean and interval; in the rank they count as {guess}the worst score here."
         )
-    if facts.at_chance(section) and section.chance is not None:
-        found.append(
-            f"A constant guess has {wording.metric(section.chance, section.metric)}: no row is shown to be better."
-        )
+    if section.chance is not None:
+        found.append(_guess(section))
     if any(not group.primary for group in section.groups):
         found.append(
             "Of several recipes of one model one is ranked: newest version, then most seeds, then not set by hand, then"
@@ -71,3 +69,11 @@ def notes(section: Section) -> str:
     if any(entry.record["where"]["dirty"] for group in section.groups for entry in group.entries):
         found.append("Some runs come from a checkout with uncommitted changes.")
     return " ".join(found)
+
+
+def _guess(section: Section) -> str:
+    """What a constant guess has, whether the seeds have one each, and whether any run got away from it."""
+    low, high = (wording.metric(end(section.guesses.values()), section.metric) for end in (min, max))
+    own = f" ({low} to {high}: each seed has its own test examples)" if low != high else ""
+    near = ": no run went a tenth of the way from there to a perfect score" if facts.near_chance(section) else ""
+    return f"A constant guess has {wording.metric(section.chance, section.metric)}{own}{near}."

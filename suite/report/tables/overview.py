@@ -12,6 +12,7 @@ from suite.report.evidence.sections import representatives
 from suite.report.tables.leaderboard import fallen
 from suite.report.tables.table import Column, Table
 
+UNTUNED = "‡"
 COUNTS = ("solved", "fell", "lost")  # seeds
 
 
@@ -121,8 +122,11 @@ def table(sections: Sequence[Section], *, rest: str, models: Sequence[str] = ())
         for model in models:
             group = next((group for group in section.groups if group.run.model == model), None)
             row |= _cell(model, group)
-        rows.append(row)
-    columns = [Column("task", "task", left=True, head=True, link="page", wrap=True, more=("metric",))]
+        rows.append(row | {"guess": section.chance, "guess_written": _guess(section)})
+    columns = [
+        Column("task", "task", left=True, head=True, link="page", wrap=True, more=("metric",)),
+        Column("guess", "constant guess", "guess_written"),
+    ]
     for model in models:
         further = tuple(f"{model}_{key}" for key in ("sd", "finished", *COUNTS))
         columns.append(Column(f"{model}_mean", wording.model_title(model), f"{model}_text", more=further, wrap=True))
@@ -130,16 +134,42 @@ def table(sections: Sequence[Section], *, rest: str, models: Sequence[str] = ())
     goal = (
         " Solved: test error below 0.05." if any("solved" in str(text) for row in rows for text in row.values()) else ""
     )
+    untuned = (
+        f" {UNTUNED}: its learning rate is the suite's default, neither published for a task like this nor tuned."
+        if any(UNTUNED in str(text) for row in rows for text in row.values())
+        else ""
+    )
     note = (
         f"Test score ({units}): mean ± standard deviation over seeds, in brackets"
         " the number of finished seeds, at the epoch with the best validation score. Lost: diverged or failed, not"
         " in that mean (where models are ranked, a diverged run counts as a constant guess or the worst score)."
         " Fell: by the last epoch a seed lost over half of what its best epoch was better than chance (validation; only"
         " where that was a fifth of the way to a perfect score or more)."
-        f" –: no run with the model's own recipe.{goal} Recipes of which more than size and"
+        " Constant guess: its score (mean over seeds where each has its own test examples), ↑ where more is better, ↓"
+        f" where less is.{untuned}"
+        f" –: no run with the model's own recipe.{goal}{_sizes(sections)} Recipes of which more than size and"
         f" epochs was set by hand, and rows of which every model has longer runs here, are {rest}."
     )
     return Table("overview", "All tasks and models", columns, rows, note)
+
+
+def _sizes(sections: Sequence[Section]) -> str:
+    """How far the models of a row are apart in size, where they are not matched."""
+    unequal = []
+    for section in sections:
+        sizes = [int(group.entries[0].record["size"]["parameters"]) for group in section.groups]
+        if section.track != "matched-params" and sizes and min(sizes) > 0:
+            unequal.append(max(sizes) / min(sizes))
+    if max(unequal, default=1.0) <= 1.5:
+        return ""
+    times = f"{max(unequal):.0f}" if max(unequal) >= 2 else f"{max(unequal):.1f}"
+    return f" Sizes are not matched: of a row the largest model has up to {times} times the parameters of the smallest."
+
+
+def _guess(section: Section) -> str:
+    """The score of a constant guess, and which way is better."""
+    arrow = "↑" if section.higher_is_better else "↓"
+    return arrow if section.chance is None else f"{arrow} {wording.metric(section.chance, section.metric)}"
 
 
 def name(section: Section) -> str:
@@ -176,7 +206,10 @@ def _solved(group: Group) -> int | None:
 
 
 def written(group: Group) -> str:
-    """Mean and standard deviation, with the number of seeds, of solved ones, of those that fell, and of lost ones."""
+    """Mean and standard deviation, with the number of seeds, of solved ones, of those that fell, and of lost ones.
+
+    Marked where the learning rate is the suite's default.
+    """
     spread, lost, solved = group.spread, len(group.diverged) + len(group.failed), _solved(group)
     count = str(len(group.done))
     if solved is not None and len(group.done) > 1:  # here a mean hides that seeds differ
@@ -184,4 +217,5 @@ def written(group: Group) -> str:
     fell = fallen(group)
     count += f"; {fell} fell" if fell else ""
     count += f"; {lost} lost" if lost else ""
-    return f"{wording.spread(spread.mean, spread.sd, group.metric)} ({count})"
+    mark = UNTUNED if group.source_kind("lr") == "default" else ""
+    return f"{wording.spread(spread.mean, spread.sd, group.metric)}{mark} ({count})"

@@ -126,6 +126,9 @@ _TEX = {
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     "×": r"$\times$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "‡": r"\ddag{}",
 }
 
 
