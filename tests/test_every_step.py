@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -108,6 +109,16 @@ def test_the_outputs_count_where_memory_bounds_an_evaluation():
     many = evaluation_batch(task, recipe)
     task.spec = Spec(10, 900, task.spec.length, "accuracy", True, every_step=True)
     assert evaluation_batch(task, recipe) < many
+
+
+@pytest.mark.parametrize(("memory", "wanted"), [(4 * 2**30, 83), (40 * 2**30, 335), (140 * 2**30, 671)])
+def test_a_gpu_evaluates_more_examples_at_once_by_its_memory(memory, wanted, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=memory))
+    recipe = {"eval_batch_size": 0, "hidden_size": 512, "batch_size": 2}
+    task = SimpleNamespace(spec=Spec(1, 10, 1559, "accuracy", True))
+    assert evaluation_batch(task, recipe) == 83
+    assert evaluation_batch(task, recipe, torch.device("cuda")) == wanted
+    assert evaluation_batch(task, recipe | {"eval_batch_size": 7}, torch.device("cuda")) == 7
 
 
 def test_it_keeps_the_contract(capsys):

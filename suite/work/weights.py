@@ -109,7 +109,7 @@ class Trained:
             raise UsageError(unknown("split", str(split), SPLITS))
         task = self.task(data_dir)
         device = next(self.model.parameters()).device
-        size, training = evaluation_batch(task, self.run.recipe), self.model.training
+        size, training = evaluation_batch(task, self.run.recipe, device), self.model.training
         found, _ = evaluate(self.model, task, split, batch_size=size, device=device)
         self.model.train(training)
         return found

@@ -66,7 +66,7 @@ class Trainer:
         self.base_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self.parameters = list(model.parameters())
         self.steps_per_epoch = task.steps(run.recipe["batch_size"])
-        self.eval_batch = evaluation_batch(task, run.recipe)
+        self.eval_batch = evaluation_batch(task, run.recipe, device)
         self.epoch, self.step, self.total_steps, self.resumed = 1, 0, 0, 0
         self.loss_sum, self.loss_count = 0.0, 0
         self.norms: list[float] = []
