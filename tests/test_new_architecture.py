@@ -154,6 +154,19 @@ def test_lems_profile_is_the_total_gradient(lem):
         assert torch.allclose(profile[:, t], wanted, rtol=1e-10, atol=0)
 
 
+def test_chrono_lstm_begins_with_memories_of_up_to_so_many_steps(capsys):
+    from suite.check import main
+
+    torch.manual_seed(0)
+    network = resolve("model", "docs.examples.chrono_lstm:ChronoLSTM").cls(3, 4000, longest=500)
+    i, f, g, o = (network.bias_ih_l0 + network.bias_hh_l0).chunk(4)
+    memory = f.exp()  # 1 / (1 - sigmoid(f)) - 1
+    assert 1 <= memory.min() < 3 and 496 < memory.max() <= 499 and abs(memory.mean() - 250) < 10
+    assert torch.equal(i, -f) and not g.any() and not o.any()
+    assert main(["--models", "docs.examples.chrono_lstm:ChronoLSTM"]) == 0, capsys.readouterr().out
+    assert main(["--models", "docs.examples.chrono_lstm:ChronoLSTM", "--set", "longest=2"]) != 0
+
+
 def test_lem_keeps_the_contract(capsys):
     from suite.check import main
 

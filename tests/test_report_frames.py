@@ -104,6 +104,25 @@ def test_pairs_name_models_and_may_be_of_one_alone(grid):
         load_pairs(grid, against="tahn")
 
 
+def test_recipes_of_one_model_are_pairs_too(tmp_path):
+    for lr in (0.1, 0.01, 0.001):
+        for seed in range(6):
+            record = make.record(make.run("lstm", seed=seed, recipe={"lr": lr}))
+            record["metrics"]["test"] = 0.9 - lr + 0.001 * seed
+            Store(tmp_path).put(record)
+    assert load_pairs(tmp_path).empty, "one model has no pair"
+    found = load_pairs(tmp_path, recipes="lstm")
+    assert len(found) == 3 and set(found["model_a"]) == set(found["model_b"]) == {"lstm"}
+    rates = [[float(label.split("lr=")[1].rstrip("]")) for label in found[side]] for side in ("a", "b")]
+    assert found["difference"].tolist() == pytest.approx([b - a for a, b in zip(*rates)])
+    assert found["wins"].tolist() == [6 if a < b else 0 for a, b in zip(*rates)]
+    assert load_pairs(tmp_path, recipes="lstm")["p"].isna().all(), "three pairs take seven seeds"
+    with pytest.raises(ValueError, match="recipes: unknown model among the records 'gru'"):
+        load_pairs(tmp_path, recipes="gru")
+    with pytest.raises(ValueError, match="wanted against or recipes, got both"):
+        load_pairs(tmp_path, recipes="lstm", against="lstm")
+
+
 def test_scores_and_targets_join_the_runs_by_group(grid):
     runs, scores, targets = load_runs(grid), load_scores(grid), load_targets(grid)
     means = runs[runs["status"] == "done"].groupby("group")["metrics.test"].mean()

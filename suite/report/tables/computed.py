@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from suite.report import wording
 from suite.report.evidence.described import descriptions, titles
 from suite.report.evidence.entries import read, read_failures
 from suite.report.evidence.groups import Section
+from suite.report.evidence.pairs import compare
 from suite.report.evidence.sections import sections
 from suite.report.tables import leaderboard, targets
 
@@ -25,9 +27,13 @@ def _scores(section: Section) -> Iterator[Row]:
         yield {"primary": group.primary} | leaderboard.row(group, section)
 
 
-def _pairs(section: Section) -> Iterator[Row]:
+def _pairs(section: Section, recipes: str | None = None) -> Iterator[Row]:
     models = {group.label: group.run.model for group in section.groups}
-    for pair in section.pairs:
+    found = section.pairs
+    if recipes is not None:
+        own = [group for group in section.groups if group.run.model == recipes]
+        found = compare({group.label: group.scores for group in own}, higher_is_better=section.higher_is_better)
+    for pair in found:
         yield {"model_a": models[pair.a], "model_b": models[pair.b]} | vars(pair)
 
 
@@ -38,14 +44,22 @@ def _targets(section: Section) -> Iterator[Row]:
             yield {"group": group.key} | targets.row(group, section, goal)
 
 
-def _tables(results_dir: Path | str, rows: Callable[[Section], Iterator[Row]], against: str | None = None) -> Any:
+def _tables(
+    results_dir: Path | str,
+    rows: Callable[[Section], Iterator[Row]],
+    *,
+    against: str | None = None,
+    **named: str | None,
+) -> pd.DataFrame:
+    """Rows of every section; a model that is named (by the argument that names it) has to be among the records."""
     folder = Path(results_dir)
     if not folder.is_dir():
         raise FileNotFoundError(f"wanted a results folder, got {results_dir}")
     entries = read(folder)
     models = {entry.run.model for entry in entries}
-    if against is not None and against not in models:
-        raise ValueError(f"against: {unknown('model among the records', against, models)}")
+    for argument, name in {"against": against, **named}.items():
+        if name is not None and name not in models:
+            raise ValueError(f"{argument}: {unknown('model among the records', name, models)}")
     with wording.titled(titles(entries, descriptions(entries))):
         found = [
             _place(section) | {key: value for key, value in row.items() if not key.endswith("_text")}
@@ -74,19 +88,24 @@ def load_scores(results_dir: Path | str = "results") -> pd.DataFrame:
     return _tables(results_dir, _scores)
 
 
-def load_pairs(results_dir: Path | str = "results", *, against: str | None = None) -> pd.DataFrame:
+def load_pairs(
+    results_dir: Path | str = "results", *, against: str | None = None, recipes: str | None = None
+) -> pd.DataFrame:
     """Pairs of models on their shared seeds: a row a pair of a ``section``; see ``suite.report.evidence.pairs.Paired``.
 
     Args:
         results_dir: the results folder.
         against: a model that stands in every pair, so that there are fewer of them to correct for; None: all pairs.
+        recipes: a model whose recipes are compared with each other, in place of models; p is corrected over these.
 
     Raises:
         suite.record.RecordError: naming the first record that is not valid.
         FileNotFoundError: there is no such folder.
-        ValueError: no record is of the model ``against``.
+        ValueError: no record is of the model ``against`` or ``recipes``, or both are given.
     """
-    return _tables(results_dir, _pairs, against)
+    if against is not None and recipes is not None:
+        raise ValueError("wanted against or recipes, got both")
+    return _tables(results_dir, partial(_pairs, recipes=recipes), against=against, recipes=recipes)
 
 
 def load_targets(results_dir: Path | str = "results") -> pd.DataFrame:

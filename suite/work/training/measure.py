@@ -50,11 +50,11 @@ def untouched(model: torch.nn.Module) -> Iterator[None]:
         buffer.data.copy_(before[name])
 
 
-def evaluation_batch(task: Task, recipe: Any, device: torch.device = torch.device("cpu")) -> int:
+def evaluation_batch(task: Task, recipe: Any, device: torch.device | None = None) -> int:
     """Examples an evaluation step: the recipe's, or up to 1,000 whose output of the scan is small enough.
 
-    That is 256 MiB, and on a GPU, whose multiprocessors a few hundred rows leave idle, 2 GiB or a fortieth of its memory.
-    The number may change the last bits of a score and nothing else.
+    That is 256 MiB, and on a GPU, whose multiprocessors a few hundred rows leave idle, 2 GiB or a fortieth of its
+    memory. The number may change the last bits of a score and nothing else.
     """
     if recipe["eval_batch_size"]:
         return int(recipe["eval_batch_size"])
@@ -62,7 +62,7 @@ def evaluation_batch(task: Task, recipe: Any, device: torch.device = torch.devic
     columns = recipe["hidden_size"] + spec.input_size + (spec.output_size if spec.every_step else 0)
     row = 4 * spec.length * columns
     least, most = _EVALUATION_BYTES
-    if device.type == "cuda":
+    if device is not None and device.type == "cuda":
         least = max(least, min(most, torch.cuda.get_device_properties(device).total_memory // 40))
     return max(recipe["batch_size"], min(1000, least // row))
 
