@@ -111,7 +111,9 @@ def test_the_outputs_count_where_memory_bounds_an_evaluation():
     assert evaluation_batch(task, recipe) < many
 
 
-@pytest.mark.parametrize(("memory", "wanted"), [(4 * 2**30, 83), (40 * 2**30, 335), (140 * 2**30, 671)])
+@pytest.mark.parametrize(
+    ("memory", "wanted"), [(4 * 2**30, 83), (80 * 2**30, 167), (140 * 2**30, 293), (400 * 2**30, 335)]
+)
 def test_a_gpu_evaluates_more_examples_at_once_by_its_memory(memory, wanted, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=memory))
     recipe = {"eval_batch_size": 0, "hidden_size": 512, "batch_size": 2}

@@ -130,6 +130,13 @@ def test_scores_and_targets_join_the_runs_by_group(grid):
     assert set(targets["group"]) <= set(scores["group"])
 
 
+def test_computed_tables_without_rows_have_their_columns(grid, tmp_path):
+    for load in (load_pairs, load_targets):
+        assert list(load(tmp_path).columns) == list(load(grid).columns)
+    Store(tmp_path).put(make.record(make.run()))
+    assert load_pairs(tmp_path)["p"].empty and not load_scores(tmp_path)["mean"].empty
+
+
 def test_computed_tables_of_no_records_are_empty(tmp_path):
     for load in (load_scores, load_pairs, load_targets):
         assert load(tmp_path).empty and load(tmp_path).columns[0] == "section"

@@ -98,6 +98,41 @@ def test_models_named_like_columns_keep_the_row_whole():
     assert all(row[column.show] != "–" for column in table.columns[1:])
 
 
+def made(model="cornn", *, size=1000, lr="published: x", status="done", **changes):
+    record = make.record(make.run(model, **changes), sources={"lr": lr}, status=status)
+    record["size"]["parameters"] = size
+    return entry(record)
+
+
+def test_a_rate_that_is_the_suites_default_is_marked_and_the_mark_explained_wherever_it_stands():
+    entries = [made(), made("lstm"), made("lstm", lr="default: of the suite", track="tuned")]
+    first, more = overview.tables(overview.kept(sections(entries)), rest="elsewhere")
+    assert "‡" not in str(first.rows) and "‡ (1)" in more.rows[0]["lstm_text"]
+    assert "‡: its learning rate is the suite's default" in first.note
+    (plain,) = overview.tables(overview.kept(sections(entries[:2])), rest="elsewhere")
+    assert "‡" not in plain.note
+    (lost,) = overview.tables(
+        overview.kept(sections([made(), made("lstm", lr="default: x", status="diverged")])), rest="elsewhere"
+    )
+    assert lost.rows[0]["lstm_text"] == "– (0; 1 lost)"
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [(1400, ""), (1700, "up to 1.7 times the"), (8000, "up to 8 times the parameters of the smallest.")],
+)
+def test_sizes_that_are_not_matched_are_told(size, said):
+    (table,) = overview.tables(overview.kept(sections([made(), made("lstm", size=size)])), rest="elsewhere")
+    assert (said in table.note) and ("Sizes are not matched" in table.note) is bool(said)
+
+
+def test_an_arrow_says_which_way_is_better_and_a_number_what_a_constant_guess_has():
+    own = made("tanh", task="har2")
+    own.record["metrics"]["chance"] = None
+    tables = overview.tables(overview.kept(sections([made(), made(task="adding"), own])), rest="elsewhere")
+    assert sorted(row["guess_written"] for row in tables[0].rows) == ["↑", "↑ 11.35", "↓ 0.167"]
+
+
 def test_of_a_task_the_overview_begins_with_what_most_models_and_seeds_were_trained_in():
     """Not the longest training: one model alone says nothing about the others."""
     many = [make.record(make.run(model, seed=seed, epochs=3)) for model in ("cornn", "lstm") for seed in range(3)]

@@ -59,6 +59,31 @@ def test_options_that_a_comparison_rests_on_exist():
         assert set(item.requires) <= {*plugin.schema, *plugin.fixed}, item
 
 
+def test_a_figure_of_the_best_epoch_on_test_data_is_not_comparable():
+    found = beside.compare(group_of([0.972, 0.974, 0.976]), figure(selection="best_test"))
+    assert found.verdict == "not comparable"
+    assert found.reasons == "at the best test epoch there, at the best validation epoch here"
+
+
+@pytest.mark.parametrize("kind", ["unknown", "best", "mean", "single"])
+def test_equal_scores_are_a_range_of_no_width(kind):
+    """At chance all seeds may have the same accuracy; four of 0.1 have no variance at all, three have by rounding."""
+    theirs = figure(kind=kind, n=5 if kind == "mean" else None, sd=0.0 if kind == "mean" else None, value=0.1)
+    found = beside.compare(group_of([0.1] * 4), theirs)
+    assert found.verdict == ("within" if kind in ("mean", "single") else "not comparable")
+    assert "None runs" not in found.reasons and "too far" not in found.reasons
+
+
+@pytest.mark.parametrize(("name", "chance", "spread", "wide"), [
+    ("accuracy", 0.1, 0.2, True), ("accuracy", 0.1, 0.17, False), ("mse", 0.5, 0.2, True), ("mse", 0.5, 0.05, False),
+    ("MAE", 0.5, 9.0, False), ("accuracy", None, 0.9, False)])  # fmt: skip
+def test_how_wide_a_range_may_be(name, chance, spread, wide):
+    group = group_of([0.5, 0.5, 0.5])
+    for one in group.entries:
+        one.record["metrics"] |= {"name": name, "chance": chance}
+    assert beside._too_wide(0.4, 0.4 + spread, group) is wide
+
+
 def test_a_verdict_names_the_range_that_it_rests_on():
     scores = [0.972, 0.974, 0.976, 0.973]
     half = stats.t.ppf(0.975, 3) * np.std(scores, ddof=1) * (1 + 1 / 4) ** 0.5

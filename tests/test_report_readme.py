@@ -29,9 +29,9 @@ def test_a_row_a_section_and_a_column_a_model():
         scored(None, model="tanh", status="diverged"),
         scored(None, model="tanh", status="diverged", seed=1),
     )[:3]
-    assert head == ["task", "coRNN", "LSTM", "tanh RNN"]
+    assert head == ["task", "constant guess", "coRNN", "LSTM", "tanh RNN"]
     assert psmnist[0].startswith("psmnist (") and psmnist[0].endswith("H=128, 12 epochs")
-    assert psmnist[1:] == ["97.00 ± 1.00 (3)", "90.00 (1)", "– (0; 2 lost)"]
+    assert psmnist[1:] == ["↑ 11.35", "97.00 ± 1.00 (3)", "90.00 (1)", "– (0; 2 lost)"]
 
 
 def test_only_the_paper_track_is_told():
@@ -45,7 +45,7 @@ def budgets(found):
 
 def test_recipes_changed_by_hand_are_for_the_pages():
     changed = make.record(make.run(recipe={"epsilon": 2.0}), sources={"epsilon": "set: by hand"})
-    assert rows(scored(0.9, model="lstm"), entry(changed))[0] == ["task", "LSTM"]
+    assert rows(scored(0.9, model="lstm"), entry(changed))[0] == ["task", "constant guess", "LSTM"]
 
 
 def test_a_better_recipe_set_by_hand_does_not_hide_the_models_own():
@@ -53,7 +53,7 @@ def test_a_better_recipe_set_by_hand_does_not_hide_the_models_own():
     changed["metrics"] |= {"valid": 0.999, "test": 0.999}
     options = {"train_examples": None, "test_examples": None}
     found = rows(scored(0.9), entry(changed), scored(0.8, model="lstm"))
-    assert found[0] == ["task", "coRNN", "LSTM"] and found[2][1:] == ["90.00 (1)", "80.00 (1)"]
+    assert found[0] == ["task", "constant guess", "coRNN", "LSTM"] and found[2][2:] == ["90.00 (1)", "80.00 (1)"]
     har2 = {"task": "har2", "options": options | {"split": "random"}, "recipe": {"hidden_size": 64}}
     changed = make.record(
         make.run(**har2 | {"recipe": {"hidden_size": 64, "epsilon": 2.0}}), sources={"epsilon": "set: x"}
@@ -93,7 +93,7 @@ def test_it_begins_with_how_much_of_the_protocol_was_run_and_what_was_told_apart
 def test_means_of_errors_say_how_many_seeds_solved_the_task():
     adding = {"task": "adding"}
     _, _, row = rows(*(scored(value, seed=seed, **adding) for seed, value in enumerate((0.0001, 0.05, 0.16))))[:3]
-    assert row[1].endswith("(3; 2 solved)")
+    assert row[1] == "↓ 0.167" and row[2].endswith("(3; 2 solved)")
 
 
 @pytest.mark.parametrize("better", [True, False])

@@ -222,8 +222,10 @@ class Section:
 
     @property
     def guesses(self) -> dict[int, float]:
-        """Seed -> metric of a constant guess."""
-        return {seed: value for group in self.groups for seed, value in group.guesses.items()}
+        """Seed -> metric of a constant guess, mean over the groups (an older record may hold its expectation)."""
+        all_of = [group.guesses for group in self.groups]
+        seeds = sorted({seed for one in all_of for seed in one})
+        return {seed: float(np.mean([one[seed] for one in all_of if seed in one])) for seed in seeds}
 
     @property
     def ranked(self) -> list[Group]:

@@ -114,7 +114,7 @@ def compare(group: Group, figure: Published) -> Comparison:
         reasons.append(f"{len(scores)} {'seed' if len(scores) == 1 else 'seeds'} here, a verdict needs {FEWEST}")
     elif group.diverged:
         reasons.append(f"{len(group.diverged)} diverged here")
-    else:
+    if not reasons:
         low, high, basis = _range(scores, figure)
         if _too_wide(low, high, group):
             reasons.append(f"our seeds are too far apart for a verdict: {basis}")
@@ -149,6 +149,8 @@ def welch_range(scores: Sequence[float], figure: Published) -> tuple[float, floa
     ours, theirs = np.asarray(scores), float(figure.sd or 0.0) ** 2 / float(figure.n or 1)
     mine = float(ours.var(ddof=1)) / ours.size
     error = np.sqrt(mine + theirs)
+    if error == 0:
+        return float(ours.mean()), float(ours.mean())
     freedom = (mine + theirs) ** 2 / (mine**2 / (ours.size - 1) + theirs**2 / (max(2, figure.n or 2) - 1))
     half = float(stats.t.ppf(0.975, freedom) * error)
     return float(ours.mean()) - half, float(ours.mean()) + half

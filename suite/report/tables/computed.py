@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ from suite.report import wording
 from suite.report.evidence.described import descriptions, titles
 from suite.report.evidence.entries import read, read_failures
 from suite.report.evidence.groups import Section
-from suite.report.evidence.pairs import compare
+from suite.report.evidence.pairs import Paired, compare
 from suite.report.evidence.sections import sections
 from suite.report.tables import leaderboard, targets
 
 Row = Mapping[str, Any]
+_TARGETS = (
+    *("group", "model", "label", "epochs", "target", "runs", "reached", "seconds", "shared_device", "steps"),
+    *("area", "area_low", "area_high"),
+)
 _SECTION = ("section", "task", "options", "variant", "track", "budget", "metric")
 
 
@@ -45,13 +50,13 @@ def _targets(section: Section) -> Iterator[Row]:
 
 
 def _tables(
-    results_dir: Path | str,
-    rows: Callable[[Section], Iterator[Row]],
-    *,
-    against: str | None = None,
-    **named: str | None,
-) -> pd.DataFrame:
-    """Rows of every section; a model that is named (by the argument that names it) has to be among the records."""
+    results_dir: Path | str, rows: Callable[[Section], Iterator[Row]], columns: Sequence[str],
+    *, against: str | None = None, **named: str | None,
+) -> pd.DataFrame:  # fmt: skip
+    """Rows of every section, or none under these columns.
+
+    A model that is named (by the argument that names it) has to be among the records.
+    """
     folder = Path(results_dir)
     if not folder.is_dir():
         raise FileNotFoundError(f"wanted a results folder, got {results_dir}")
@@ -66,7 +71,7 @@ def _tables(
             for section in sections(entries, read_failures(folder), against=against)
             for row in rows(section)
         ]
-    return pd.DataFrame(found) if found else pd.DataFrame(columns=list(_SECTION))
+    return pd.DataFrame(found) if found else pd.DataFrame(columns=[*_SECTION, *columns])
 
 
 def _place(section: Section) -> dict[str, Any]:
@@ -76,16 +81,17 @@ def _place(section: Section) -> dict[str, Any]:
 
 
 def load_scores(results_dir: Path | str = "results") -> pd.DataFrame:
-    """The leaderboard: a row for all seeds of one model, task and recipe, best first within a ``section``.
+    """The leaderboard: a row for all seeds of one model, task and recipe; in a ``section`` the ranked first, by rank.
 
     ``mean``, ``sd``, ``low`` and ``high`` (95 % interval) are of the finished seeds' test scores; ``rank`` is the place
-    in the section; ``primary`` marks the one recipe that stands for its model. ``group`` joins ``load_runs``.
+    in the section; ``primary`` marks the one recipe that stands for its model. ``group`` joins ``load_runs``; where
+    seconds end the training it has a row a machine, and ``machine`` joins too.
 
     Raises:
         suite.record.RecordError: naming the first record that is not valid.
         FileNotFoundError: there is no such folder.
     """
-    return _tables(results_dir, _scores)
+    return _tables(results_dir, _scores, [key for one in leaderboard.columns("") for key in (one.key, *one.more)])
 
 
 def load_pairs(
@@ -105,17 +111,18 @@ def load_pairs(
     """
     if against is not None and recipes is not None:
         raise ValueError("wanted against or recipes, got both")
-    return _tables(results_dir, partial(_pairs, recipes=recipes), against=against, recipes=recipes)
+    columns = ["model_a", "model_b", *(field.name for field in fields(Paired))]
+    return _tables(results_dir, partial(_pairs, recipes=recipes), columns, against=against, recipes=recipes)
 
 
 def load_targets(results_dir: Path | str = "results") -> pd.DataFrame:
     """How fast models learn: a row for all seeds of one model, task and recipe, where the task has a target score.
 
     ``seconds`` and ``steps`` are medians over runs, missing where half of them or more never reached ``target``;
-    ``area`` is the mean validation score over training, with its 95 % interval. ``group`` joins ``load_runs``.
+    ``area`` is the mean validation score over training, with its 95 % interval. ``group`` as in ``load_scores``.
 
     Raises:
         suite.record.RecordError: naming the first record that is not valid.
         FileNotFoundError: there is no such folder.
     """
-    return _tables(results_dir, _targets)
+    return _tables(results_dir, _targets, _TARGETS)

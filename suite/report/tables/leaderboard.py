@@ -147,7 +147,7 @@ def columns(metric: str) -> list[Column]:
             "95 % interval",
             "interval_text",
             more=("high",),
-            note="Of the mean: Student's t below ten seeds, from ten BCa, widened to the coverage of t.",
+            note="Of the mean: Student's t below ten seeds, from ten BCa, widened to the width of t.",
         ),
         Column(
             "finished",

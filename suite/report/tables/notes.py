@@ -72,8 +72,8 @@ def notes(section: Section) -> str:
 
 
 def _guess(section: Section) -> str:
-    """What a constant guess has, whether the seeds have one each, and whether any run got away from it."""
+    """What a constant guess has, whether seeds differ in it, and whether any run got away from it."""
     low, high = (wording.metric(end(section.guesses.values()), section.metric) for end in (min, max))
-    own = f" ({low} to {high}: each seed has its own test examples)" if low != high else ""
+    own = f" ({low} to {high}, by the test examples of the seed)" if low != high else ""
     near = ": no run went a tenth of the way from there to a perfect score" if facts.near_chance(section) else ""
     return f"A constant guess has {wording.metric(section.chance, section.metric)}{own}{near}."

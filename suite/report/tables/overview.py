@@ -102,7 +102,7 @@ def tables(sections: Sequence[Section], *, rest: str) -> list[Table]:
     first = headline(sections)
     others = [section for section in sections if all(section is not one for one in first)]
     models = _models(sections)
-    made = [table(first, rest=rest, models=models)] if first else []
+    made = [table(first, rest=rest, models=models, noted=sections)] if first else []
     if others:
         more, note = "Longer and shorter runs, other sizes, data and splits", "Read as the table above."
         made.append(replace(table(others, rest=rest, models=models), name="overview-more", title=more, note=note))
@@ -113,9 +113,19 @@ def _models(sections: Sequence[Section]) -> list[str]:
     return wording.model_order(group.run.model for section in sections for group in section.groups)
 
 
-def table(sections: Sequence[Section], *, rest: str, models: Sequence[str] = ()) -> Table:
-    """The table of ``kept`` sections; ``rest`` says where all others are, ``models`` are the columns (else theirs)."""
+def table(
+    sections: Sequence[Section], *, rest: str, models: Sequence[str] = (), noted: Sequence[Section] = ()
+) -> Table:
+    """The table of ``kept`` sections.
+
+    Args:
+        sections: a row each.
+        rest: where all others are.
+        models: the columns, else those of the sections.
+        noted: whose marks and sizes the note explains, else the sections alone.
+    """
     models = models or _models(sections)
+    groups = [group for section in noted or sections for group in section.groups]
     rows = []
     for section in sections:
         row: dict[str, Any] = {"task": name(section), "page": f"#{section.slug}", "metric": section.metric}
@@ -131,12 +141,10 @@ def table(sections: Sequence[Section], *, rest: str, models: Sequence[str] = ())
         further = tuple(f"{model}_{key}" for key in ("sd", "finished", *COUNTS))
         columns.append(Column(f"{model}_mean", wording.model_title(model), f"{model}_text", more=further, wrap=True))
     units = ", ".join(dict.fromkeys(wording.metric_unit(section.metric) for section in sections))
-    goal = (
-        " Solved: test error below 0.05." if any("solved" in str(text) for row in rows for text in row.values()) else ""
-    )
+    goal = " Solved: test error below 0.05." if any("solved" in written(group) for group in groups) else ""
     untuned = (
         f" {UNTUNED}: its learning rate is the suite's default, neither published for a task like this nor tuned."
-        if any(UNTUNED in str(text) for row in rows for text in row.values())
+        if any(UNTUNED in written(group) for group in groups)
         else ""
     )
     note = (
@@ -147,7 +155,7 @@ def table(sections: Sequence[Section], *, rest: str, models: Sequence[str] = ())
         " where that was a fifth of the way to a perfect score or more)."
         " Constant guess: its score (mean over seeds where each has its own test examples), ↑ where more is better, ↓"
         f" where less is.{untuned}"
-        f" –: no run with the model's own recipe.{goal}{_sizes(sections)} Recipes of which more than size and"
+        f" –: no run with the model's own recipe.{goal}{_sizes(noted or sections)} Recipes of which more than size and"
         f" epochs was set by hand, and rows of which every model has longer runs here, are {rest}."
     )
     return Table("overview", "All tasks and models", columns, rows, note)
@@ -217,5 +225,5 @@ def written(group: Group) -> str:
     fell = fallen(group)
     count += f"; {fell} fell" if fell else ""
     count += f"; {lost} lost" if lost else ""
-    mark = UNTUNED if group.source_kind("lr") == "default" else ""
+    mark = UNTUNED if group.done and group.source_kind("lr") == "default" else ""
     return f"{wording.spread(spread.mean, spread.sd, group.metric)}{mark} ({count})"

@@ -15,7 +15,7 @@ from suite.work.training.obeyed import batch_of, beyond, loss_of, scores_of
 from tasks.contract import Batch, Split, Task, TaskError
 
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
-_EVALUATION_BYTES = 2**28, 2**31  # of a scan's output, on a CPU and at most on a GPU
+_EVALUATION_BYTES = 2**28, 2**30  # of a scan's output, on a CPU and at most on a GPU
 
 
 def digits(value: float | None, count: int = DIGITS) -> float | None:
@@ -53,8 +53,9 @@ def untouched(model: torch.nn.Module) -> Iterator[None]:
 def evaluation_batch(task: Task, recipe: Any, device: torch.device | None = None) -> int:
     """Examples an evaluation step: the recipe's, or up to 1,000 whose output of the scan is small enough.
 
-    That is 256 MiB, and on a GPU, whose multiprocessors a few hundred rows leave idle, 2 GiB or a fortieth of its
-    memory. The number may change the last bits of a score and nothing else.
+    That is 256 MiB, and on a GPU, whose multiprocessors a few hundred rows leave idle, up to 1 GiB by its memory (a
+    160th: runs that share it, up to eight, evaluate too, and an LSTM's pre-activations take four times as much). Where
+    padding is not read the number changes the last bits of a score and nothing else.
     """
     if recipe["eval_batch_size"]:
         return int(recipe["eval_batch_size"])
@@ -63,7 +64,7 @@ def evaluation_batch(task: Task, recipe: Any, device: torch.device | None = None
     row = 4 * spec.length * columns
     least, most = _EVALUATION_BYTES
     if device is not None and device.type == "cuda":
-        least = max(least, min(most, torch.cuda.get_device_properties(device).total_memory // 40))
+        least = max(least, min(most, torch.cuda.get_device_properties(device).total_memory // 160))
     return max(recipe["batch_size"], min(1000, least // row))
 
 
