@@ -10,7 +10,7 @@ import pytest
 from suite.report.evidence.entries import entry
 from suite.report.evidence.groups import OWN_BUDGET
 from suite.report.evidence.sections import sections
-from suite.report.tables import comparisons, leaderboard, notes
+from suite.report.tables import comparisons, leaderboard, notes, targets
 from tests import report_records as make
 
 
@@ -295,6 +295,7 @@ def test_what_all_rows_say_goes_below_a_pages_table_and_stays_in_its_files():
     section = grid_of({"cornn": [0.9], "lstm": [0.8]})
     full = leaderboard.table(section)
     page = leaderboard.spoken(full)
+    assert "loss" in {column.key for column in page.columns}
     assert {"engine", "machine"} <= {column.key for column in full.columns}
     assert not {"engine", "machine"} & {column.key for column in page.columns}
     assert page.note.endswith("All rows: engine fused, machine Example CPU 2.5 GHz, 1 thread.")
@@ -304,6 +305,23 @@ def test_what_all_rows_say_goes_below_a_pages_table_and_stays_in_its_files():
     two = entries(make.record(make.run("lstm")), make.record(make.run("cornn"), engine="native"))
     page = leaderboard.spoken(leaderboard.table(sections(two)[0]))
     assert "engine" in {column.key for column in page.columns} and "engine" not in page.note
+
+
+def test_a_loss_that_is_the_score_itself_is_no_column_of_a_page():
+    one = make.record(make.run(task="adding"))
+    one["metrics"] |= {"test": 0.0123456, "test_loss": 0.0123457}  # a loss is summed over batches
+    full = leaderboard.table(sections(entries(one))[0])
+    assert "loss" in {column.key for column in full.columns}
+    assert "loss" not in {column.key for column in leaderboard.spoken(full).columns}
+
+
+def test_the_area_of_an_error_has_an_interval_that_ends_at_zero():
+    made = [make.record(make.run(task="adding", seed=seed)) for seed in range(3)]
+    for record, height in zip(made, (0.001, 0.002, 0.16)):
+        for row in record["curve"]:
+            row["valid"] = height
+    (row,) = targets.table(sections(entries(*made))[0]).rows
+    assert row["area_low"] == 0.0 < row["area"] < row["area_high"]
 
 
 def test_unequal_sizes_are_said():

@@ -173,7 +173,12 @@ def columns(metric: str) -> list[Column]:
 
 
 def spoken(full: Table) -> Table:
-    """The table for a page: columns that say one thing in every row become a sentence of the note."""
+    """The table for a page: columns that say one thing in every row become a sentence of the note.
+
+    A loss that is the score itself (squared errors) is left out.
+    """
+    if all(row["loss_text"] == wording.number(row["mean"]) for row in full.rows):
+        full = replace(full, columns=[column for column in full.columns if column.key != "loss"])
     values = {key: {str(row[key]) for row in full.rows} for key in ("engine", "machine")}
     said = {key: min(found) for key, found in values.items() if len(found) == 1}
     if not said:

@@ -73,7 +73,7 @@ def row(group: Group, section: Section, goal: float) -> dict[str, Any]:
     seconds = censored_median([None if time is None else time[0] for time in times])
     steps = censored_median([None if time is None else time[1] for time in times])
     areas = [value for entry in group.done if (value := area(entry)) is not None]
-    spread = describe(areas, higher_is_better=section.higher_is_better)
+    spread = describe(areas, section.metric, higher_is_better=section.higher_is_better)
     longest = max((float(entry.clock[-1]) for entry in group.entries if entry.clock.size), default=None)
     shared = any(entry.shared for entry in group.entries)
     mark = "*" if shared else ""
