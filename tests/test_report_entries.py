@@ -81,6 +81,8 @@ def test_a_run_that_went_on_elsewhere_has_mixed_times_not_upper_bounds():
     moved, alone = entries(make.record(make.run(seed=0), legs=other), make.record(make.run(seed=1)))
     assert (moved.mixed, moved.shared, moved.machine) == (True, False, "several machines")
     assert (alone.mixed, alone.machine) == (False, "Example CPU 2.5 GHz, 1 thread")
+    (more,) = entries(make.record(make.run(), legs=[part | {"cpu": "Example CPU 2.5 GHz", "threads": 2}]))
+    assert (more.mixed, more.machine) == (True, "Example CPU 2.5 GHz, 1 and 2 threads")
     words = notes.notes(sections([moved, alone])[0])
     assert "their times are mixed" in words and "upper bounds" not in words
 

@@ -131,8 +131,7 @@ class Entry:
     def _starved(self) -> bool:
         """Whether other work had its cores for more than 5 % of the time, or the times that would tell are missing.
 
-        A thread that stood ready without a core says so; where one thread computes, so does its processor time (which
-        knows of time that a virtual machine's host took, too).
+        A thread that stood ready says so; of one thread its processor time, which knows of a virtual host too.
         """
         seconds, where = self.record["seconds"], self.record["where"]
         if where["gpu"]:
@@ -148,12 +147,13 @@ class Entry:
     def machine(self) -> str:
         """What computed the run, in words."""
         where = self.record["where"]
-        if any(leg[name] != where[name] for leg in where.get("legs", []) for name in ("cpu", "gpu", "threads")):
+        legs = [where, *where.get("legs", [])]
+        if len({(leg["cpu"], leg["gpu"]) for leg in legs}) > 1:
             return "several machines"
         if where["gpu"] and self.run.device_kind != "cpu":
             return str(where["gpu"])
-        word = "thread" if where["threads"] == 1 else "threads"
-        return f"{where['cpu']}, {where['threads']} {word}"
+        threads = sorted({int(leg["threads"]) for leg in legs})
+        return f"{where['cpu']}, {' and '.join(map(str, threads))} {'thread' if threads == [1] else 'threads'}"
 
 
 def _array(values: Iterable[Any]) -> Array:
