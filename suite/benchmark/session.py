@@ -21,7 +21,7 @@ from suite.work.training.peak import ran_out
 from suite.work.training.tf32 import allow_in_cudnn, cublas
 
 GEMM = "gemm"
-HOST_BOUND = 0.9  # part of a step's time on a GPU that launching it takes, from which on the host sets the pace
+HOST_BOUND = 0.9  # part of a step's time on a GPU that launching it takes, from which on the host may set the pace
 LONGEST = 300  # characters of an error that a line has
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 

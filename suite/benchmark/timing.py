@@ -22,8 +22,8 @@ class Timing:
         q25: lower quartile.
         q75: upper quartile.
         n: calls.
-        host: on a GPU the median part of a call's time that the host took to launch it; near 1 the device waits for
-            the host, and the figure says nothing of the kernels. None on a CPU.
+        host: on a GPU the median part of a call's time that the host took to launch it; near 1 the device may wait for
+            the host, and the figure say nothing of the kernels. None on a CPU.
     """
 
     median: float
