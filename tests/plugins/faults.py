@@ -26,6 +26,21 @@ class Slow(Leaky):
         return super().forward(x, profile=profile)
 
 
+class Gated(Slow):
+    """Waits in its second epoch until the file that RNNBENCH_TEST_GATE names is there; without the variable it goes on.
+
+    So a test meets as many runs in mid-training as it has workers, however long a worker takes to start.
+    """
+
+    def forward(self, x, *, profile=None):
+        gate = os.environ.get("RNNBENCH_TEST_GATE")
+        if gate and self.training and torch.is_grad_enabled():
+            self.steps = getattr(self, "steps", 0) + 1
+            while self.steps == 12 and not Path(gate).exists():
+                time.sleep(0.02)
+        return super().forward(x, profile=profile)
+
+
 class Dropped(Leaky):
     """Draws from torch's generator at every step, so a resumed run needs its random state."""
 

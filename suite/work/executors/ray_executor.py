@@ -33,6 +33,7 @@ from suite.work.todo import Todo
 NODE_RETRIES = 20  # deaths of a worker together with its node, which say little about the run
 PAUSE_SECONDS = 0.2
 LOOK_SECONDS = 2.0  # between two looks at the cluster's nodes
+ASK_SECONDS = 10.0  # that a worker waits for an answer of the driver's switch
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
@@ -58,10 +59,13 @@ def _task(job: Job, states: Mapping[str, bytes], switch: Any) -> Iterator[Any]:
 
 
 def _asked(switch: Any) -> bool:
-    """Whether the driver wants all to stop; a switch that cannot be reached asks nothing."""
+    """Whether the driver wants all to stop; a switch that cannot be reached asks nothing.
+
+    ``ray.get`` would give the task's CPUs away while it waits, and Ray would start another job beside the one in work.
+    """
     try:
-        return bool(ray.get(switch.asked.remote()))
-    except RayError:
+        return bool(switch.asked.remote().future().result(ASK_SECONDS))
+    except (RayError, TimeoutError):
         return False
 
 
