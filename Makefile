@@ -24,11 +24,12 @@ run: .venv/.run  ## train coRNN and expRNN on 5,000 bundled digits (under 3 minu
 	$(BIN)/python -m suite.run --models cornn,exprnn --tasks psmnist --preset quick --results-dir build/quick
 	$(BIN)/python -m suite.report --results-dir build/quick --reports-dir build/quick/reports
 
-# Processes that share the tests; the tests of one file stay together, with the fixtures that they share.
-WORKERS ?= 2
+# Processes that share the tests, one more than cores, since many wait for processes that they started; the tests of one
+# file stay together, with the fixtures that they share, in the order of tests/conftest.py.
+WORKERS ?= 3
 
 test: .venv/.test  ## the test suite, under 10 minutes on two cores (WORKERS=8 on more)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 test-slow: .venv/.test  ## the heavy checks, by hand
 	$(BIN)/python -m pytest -m slow

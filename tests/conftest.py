@@ -7,6 +7,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests.harness.zygote import Zygote
+
 settings.register_profile("default", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", deadline=None, max_examples=100_000, suppress_health_check=list(HealthCheck))
 settings.register_profile("thorough", deadline=None, max_examples=5_000, suppress_health_check=list(HealthCheck))
@@ -21,6 +23,16 @@ else:
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Files that take longest begin, so that no process ends with one of them while the others have nothing left.
+LONG = (
+    "test_ray", "pages/test_pages_looks", "runner/test_runner_kills", "test_report", "test_triton_interpreted",
+    "engines/test_gates", "engines/test_native_build", "test_side_by_side", "test_published_code",
+    "runner/test_runner_failures", "test_plugin_code", "weights/test_weights_training", "test_packaging", "test_kills",
+    "test_bad_input", "pages/test_pages_use", "test_speed_failures", "test_report_overview", "test_report_readme",
+    "test_triton_compiled", "test_tune", "test_report_sharing", "test_report_frames", "test_own_metric",
+)  # fmt: skip
+_PLACES = {ROOT / "tests" / f"{name}.py": place for place, name in enumerate(LONG)}
+
 
 @pytest.fixture(autouse=True)
 def _processor_state():
@@ -32,6 +44,14 @@ def _processor_state():
 @pytest.fixture
 def project() -> Path:
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def zygote():
+    """Starts real driver processes in milliseconds."""
+    made = Zygote()
+    yield made
+    made.close()
 
 
 def _sort_out_gpu(config, items):
@@ -48,6 +68,7 @@ def _sort_out_gpu(config, items):
 
 def pytest_collection_modifyitems(config, items):
     _sort_out_gpu(config, items)
+    items.sort(key=lambda item: _PLACES.get(item.path, len(LONG)))
     for item in items:
         if "slow" in item.keywords and "timeout" not in item.keywords:
             item.add_marker(pytest.mark.timeout(1800))  # minutes on a quiet machine

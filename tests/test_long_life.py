@@ -84,9 +84,9 @@ def test_a_thousand_runs_in_level_memory(tmp_path, executor, record_property):
     assert set(os.listdir("/dev/shm")) <= shared  # noqa: PTH208
 
 
-def test_a_run_starts_in_well_under_a_second_after_the_first(tmp_path):
+@pytest.mark.slow
+def test_a_run_starts_in_well_under_a_second_after_the_first(zygote, tmp_path):
     """By the clock, 24 runs against 4, so that what the first one costs is left out; a run takes some 0.2 s."""
-    zygote = Zygote()
     times = []
     for count in (4, 24):
         runs = planned("tests.plugins.tiny:Leaky", seeds=range(count), epochs=1)
@@ -95,6 +95,5 @@ def test_a_run_starts_in_well_under_a_second_after_the_first(tmp_path):
         driver = zygote.start(words, tmp_path / "log")
         assert driver.wait(120) == 0, driver.err.read_text()
         times.append(time.monotonic() - start)
-    zygote.close()
     print(f"{(times[1] - times[0]) / 20:.3f} s a run")
     assert (times[1] - times[0]) / 20 < 1.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -19,19 +18,17 @@ from suite.store import Store
 from tasks.contract import Spec
 from tasks.errors import TaskError
 
-ROOT = Path(__file__).parents[1]
 TASKS = ("tests.plugins.metrics:Sum", "tests.plugins.metrics:Likely")
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(zygote, tmp_path_factory):
     folder = tmp_path_factory.mktemp("metrics") / "results"
     words = ["--models", "lstm,tanh", "--tasks", ",".join(TASKS), "--epochs", "3", "--seeds", "0-1"]
     words += ["--set", "hidden_size=8", "--executor", "inline", "--results-dir", str(folder)]
-    done = subprocess.run(
-        [sys.executable, "-m", "suite.run", *words], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert " MAE " in done.stdout and " log likeliho… " in done.stdout
+    driver = zygote.start(words, folder.parent)
+    assert driver.wait() == 0, driver.err.read_text()
+    assert " MAE " in driver.out.read_text() and " log likeliho… " in driver.out.read_text()
     return folder
 
 

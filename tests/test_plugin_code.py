@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -30,21 +31,25 @@ class Mine(Leaky):
 """
 
 
-def train(project, folder, seeds, *more):
-    names = ["--models", "mine:Mine", "--tasks", "tests.plugins.tiny:Parity", "--epochs", "1", "--executor", "inline"]
-    return subprocess.run(
-        [sys.executable, "-m", "suite.run", *names, "--seeds", seeds, "--results-dir", str(folder / "results"),
-         *more],
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{folder}:{project}", "CUDA_VISIBLE_DEVICES": ""},
-        cwd=folder, capture_output=True, text=True, check=True,
-    ).stderr  # fmt: skip
+@pytest.fixture
+def train(zygote, tmp_path):
+    """Runs of the model in ``mine.py``, in a process of their own in its folder; what stderr said."""
+
+    def trained(seeds, *more):
+        names = ["--models", "mine:Mine", "--tasks", "tests.plugins.tiny:Parity", "--epochs", "1", *more]
+        words = [*names, "--executor", "inline", "--seeds", seeds, "--results-dir", str(tmp_path / "results")]
+        driver = zygote.start(words, tmp_path / "log", cwd=tmp_path)
+        assert driver.wait() == 0, driver.err.read_text()
+        return driver.err.read_text()
+
+    return trained
 
 
-def test_a_changed_file_without_a_new_version_is_told(project, tmp_path):
+def test_a_changed_file_without_a_new_version_is_told(train, tmp_path):
     (tmp_path / "mine.py").write_text(MODEL)
-    assert "other code" not in train(project, tmp_path, "0")
+    assert "other code" not in train("0")
     (tmp_path / "mine.py").write_text(MODEL + "    # changed\n")
-    err = train(project, tmp_path, "0-1")
+    err = train("0-1")
     assert err.count("mine:Mine: some of these records were made with other code of it") == 1
     store = Store(tmp_path / "results")
     hashes = [json.loads(path.read_text())["where"]["plugins"] for path in sorted(store.paths())]
@@ -52,9 +57,9 @@ def test_a_changed_file_without_a_new_version_is_told(project, tmp_path):
     assert hashes[1]["mine:Mine"] == hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()[:12]
 
 
-def test_weights_and_replays_of_changed_code_say_so(project, tmp_path):
+def test_weights_and_replays_of_changed_code_say_so(project, train, tmp_path):
     (tmp_path / "mine.py").write_text(MODEL)
-    assert "weights" in train(project, tmp_path, "0", "--keep-weights")
+    assert "weights" in train("0", "--keep-weights")
     script = (
         "import sys; from pathlib import Path; from suite.work.weights import load_trained; from suite import run\n"
         "load_trained(next(Path('results/weights').rglob('*.pt'))).score('test')\n"
@@ -75,10 +80,10 @@ def test_weights_and_replays_of_changed_code_say_so(project, tmp_path):
     assert "the code of mine:Mine has changed since the record was made" in other
 
 
-def test_its_page_begins_with_what_it_says_of_itself(project, tmp_path):
+def test_its_page_begins_with_what_it_says_of_itself(train, tmp_path):
     words = '"""Keeps <everything>,\n    always.\n\n    Not this.\n    """\n\n    source = "A. Nobody & Co., 2030"'
     (tmp_path / "mine.py").write_text(MODEL.replace("pass", words))
-    train(project, tmp_path, "0")
+    train("0")
     (path,) = Store(tmp_path / "results").paths()
     said = json.loads(path.read_text())["where"]["descriptions"]
     assert said["mine:Mine"] == {"summary": "Keeps <everything>, always.", "source": "A. Nobody & Co., 2030"}
@@ -115,12 +120,13 @@ def test_odd_classes_cost_nothing(body, summary, source, monkeypatch):
     assert provenance.described(make.run(name, "adding"))[name] == {"summary": summary, "source": source}
 
 
-def test_a_plugin_is_called_by_its_title(project, tmp_path):
+def test_a_plugin_is_called_by_its_title(train, tmp_path):
     (tmp_path / "mine.py").write_text(MODEL)
-    train(project, tmp_path, "0")
+    train("0")
     (path,) = Store(tmp_path / "results").paths()
+    time.sleep(1)  # records tell times in seconds, and the latest one's title counts
     (tmp_path / "mine.py").write_text(MODEL.replace("pass", 'title = "My  R&D_RNN, 50%"'))
-    train(project, tmp_path, "0-1")
+    train("0-1")
     assert path in Store(tmp_path / "results").paths()  # the same run: not trained again
     render(tmp_path / "results", tmp_path / "reports", warn=pytest.fail)
     reports = tmp_path / "reports"

@@ -17,7 +17,6 @@ from suite.work.executors.cluster import GIB, code, gpu_share, gpu_shares, knock
 from suite.work.executors.retries import RETRIES, Retries
 from suite.work.weights import load_trained
 from tests.harness.grids import argv, assert_complete, planned, undisturbed
-from tests.harness.zygote import Zygote
 from tests.weights.common import score_of
 
 FAULT = "tests.plugins.faults"
@@ -96,13 +95,6 @@ def cluster(gate):
     made.shutdown()
     os.environ.clear()
     os.environ.update(before)
-
-
-@pytest.fixture(scope="module")
-def zygote():
-    made = Zygote()
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

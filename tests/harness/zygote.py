@@ -183,6 +183,7 @@ def _drive(request: dict) -> int:
     os.chdir(request["cwd"])
     # multiprocessing hands os.environ to what it starts; /proc shows the environment a process was started with
     os.environ.update(request["env"])
+    sys.path.insert(0, request["cwd"])  # as python -m does
     tempfile.tempdir = None  # what TMPDIR says, if anything has asked before
     for name, value in request["limits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))

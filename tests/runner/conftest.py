@@ -1,18 +1,10 @@
-"""A process that starts drivers, and a grid with its undisturbed results."""
+"""A grid with its undisturbed results."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.harness.grids import planned, undisturbed
-from tests.harness.zygote import Zygote
-
-
-@pytest.fixture(scope="module")
-def zygote():
-    made = Zygote()
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
