@@ -60,7 +60,7 @@ _RC = {
     "font.family": ["DejaVu Sans"],
     "font.size": 12.0,
     "axes.titlesize": 12.5,
-    "axes.titley": 1.0,  # else each title looks for a free place among all ticks, a fifth of the drawing; it is here
+    "axes.titley": 1.0,  # where each title ends up anyway after a search among all ticks, a fifth of the drawing
     "axes.labelsize": 12.0,
     "xtick.labelsize": 11.0,
     "ytick.labelsize": 11.0,
