@@ -133,11 +133,11 @@ def _name_options(rows: Sequence[Row]) -> None:
 
 def schema() -> Iterator[Row]:
     """The record's fields, those of the curve's entries, of the profiles and of the provenance."""
-    from suite import record
+    from suite import fields
 
-    parts = {"": record.FIELDS, "curve[].": record.CURVE, "profiles[].": record.PROFILE, "where.": record.WHERE}
-    for prefix, fields in parts.items():
-        for name, one in fields.items():
+    parts = {"": fields.FIELDS, "curve[].": fields.CURVE, "profiles[].": fields.PROFILE, "where.": fields.WHERE}
+    for prefix, part in parts.items():
+        for name, one in part.items():
             kinds = one.type if isinstance(one.type, tuple) else (one.type,)
             yield {"kind": "field", "name": prefix + name, "type": _type_name(kinds), "null": one.null,
                    "sentence": one.sentence}  # fmt: skip

@@ -9,6 +9,7 @@ import argparse
 import json
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,12 +146,11 @@ def _print(outcome: Any, args: argparse.Namespace) -> int:
 
     try:
         if args.json:
-            for record in [*outcome.records, *outcome.failures]:
-                print(json.dumps(record))
-        elif outcome.records:
+            _print_json(outcome)
+        elif outcome.outlines:
             from suite.report.summary import table
 
-            print(table(outcome.records))
+            print(table(outcome.outlines))
         sys.stdout.flush()
     except BrokenPipeError:  # its reader left; the exit code still says how the grid went
         silence(sys.stdout)
@@ -171,6 +171,17 @@ def _print(outcome: Any, args: argparse.Namespace) -> int:
             command += ["--results-dir", str(args.results_dir), "--reports-dir", str(args.results_dir / "reports")]
         tell(f"report: {shlex.join(command)}")
     return int(outcome.exit_code)
+
+
+def _print_json(outcome: Any) -> None:
+    """Each record whole, from its file; one that somebody took away or broke meanwhile is left out."""
+    from suite.record import RecordError, load
+
+    paths = [*map(str, outcome.paths), *(failure["path"] for failure in outcome.failures)]
+    for path in paths:
+        with suppress(RecordError):
+            record = load(Path(path))
+            print(json.dumps({**record, "path": path} if record["status"] == "failed" else record))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -86,7 +86,7 @@ def test_time_comes_from_records_of_the_group_then_of_the_pair_then_from_the_mod
     (other,) = planned(sets=((None, "hidden_size", 16),))
     assert {row["seconds_from"] for row in dry(capsys, [*grid, other], tmp_path)} == {"rough"}
     store = Store(tmp_path)
-    (record,) = run_grid(grid[:1], store, Settings(), InlineExecutor(), Silent()).records
+    (record,) = run_grid(grid[:1], store, Settings(), InlineExecutor(), Silent()).outlines
     first, second, third = dry(capsys, [*grid, other], tmp_path)
     spent = record["seconds"]["train"] + record["seconds"]["evaluate"]
     assert (first["seconds_from"], first["seconds"]) == ("record", spent)

@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_PARTY = ("models", "tasks", "suite")
-LIGHT = ("values", "names", "runs", "keys", "sections", "recipes", "plan", "record", "store", "errors", "files")
+LIGHT = ("values", "names", "runs", "keys", "sections", "recipes", "plan", "fields", "record", "store", "errors",
+         "files")  # fmt: skip
 HEAVY = {"torch", "torchvision", "torchtext", "spacy", "numpy", "pandas", "matplotlib", "scipy", "jinja2", "ray",
          "triton", "optuna", "tensorboard", "mlxtend", "rich"}  # fmt: skip
 

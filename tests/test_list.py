@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from models import MODELS
-from suite import record
+from suite import fields
 from suite.list import main
 from suite.store import Store
 from tasks import TASKS
@@ -150,10 +150,10 @@ def test_models_that_are_named_are_listed_alone(capsys, tmp_path):
 def test_the_schema_is_the_records_own(capsys):
     listed = {row["name"]: row for row in rows(capsys, "--schema")}
     assert set(listed) == {
-        *record.FIELDS,
-        *(f"curve[].{name}" for name in record.CURVE),
-        *(f"profiles[].{name}" for name in record.PROFILE),
-        *(f"where.{name}" for name in record.WHERE),
+        *fields.FIELDS,
+        *(f"curve[].{name}" for name in fields.CURVE),
+        *(f"profiles[].{name}" for name in fields.PROFILE),
+        *(f"where.{name}" for name in fields.WHERE),
     }
     assert listed["metrics.test"]["null"] is True and listed["metrics.test"]["type"] == "number"
 

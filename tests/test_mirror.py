@@ -10,6 +10,7 @@ import pytest
 
 from suite.errors import UsageError
 from suite.plan import Request, expand
+from suite.record import load
 from suite.store import Store
 from suite.work.driver import run_grid
 from suite.work.executors.inline import InlineExecutor
@@ -60,7 +61,7 @@ def test_tensorboard_holds_what_the_record_holds(tmp_path):
     mirror = TensorBoardMirror(tmp_path / "tb")
     outcome = run_grid(grid, Store(tmp_path), Settings(), InlineExecutor(), Together([notes, mirror]))
     assert outcome.counts["done"] == 2
-    for one, record in zip(grid, outcome.records):
+    for one, record in zip(grid, map(load, outcome.paths)):
         folder = next((tmp_path / "tb").glob(f"*/*/seed{one.run.seed}-{one.run.id}"))
         found = scalars(folder)
         for name in ("train_loss", "valid", "test", "lr"):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 
 from suite import run
+from suite.record import load
 from suite.store import Store
 from suite.work import provenance, terminal
 from suite.work.failures import MOST, of_earlier
@@ -92,3 +94,17 @@ def test_many_reasons_are_cut_short(tmp_path, monkeypatch):
     count, lines = of_earlier(runs, store)
     assert count == MOST + 2 and len(lines) == MOST + 1
     assert lines[-2:] == ["and 3 more reasons of runs that failed earlier", "--rerun failed tries them again"]
+
+
+def test_json_prints_each_record_as_its_file_has_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "spoilt.py").write_text(BROKEN)
+    words = ["--models", "cornn,spoilt:Mine", *SMALL, "--results-dir", str(tmp_path / "r"), "--json"]
+    assert run.main(words) == 1
+    done, failed = map(json.loads, capsys.readouterr().out.splitlines())
+    store = Store(tmp_path / "r")
+    assert done == load(next(store.paths())) and done["profiles"] and done["curve"]
+    (path,) = store.failure_paths()
+    assert failed == {**load(path), "path": str(path)} and failed["error"]["message"] == "no {luck}"
+    assert run.main(words) == 1  # what failed earlier is left alone, and told on stderr
+    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == [done["id"]]

@@ -12,6 +12,7 @@ from suite import recipes
 from suite.errors import DataMissing, UsageError
 from suite.names import resolve
 from suite.plan import UNBOUNDED, Request, expand
+from suite.record import load
 from suite.run import main
 from suite.store import Store
 from suite.work.driver import run_grid
@@ -108,7 +109,8 @@ def test_matched_time_trains_until_the_time_is_used(tmp_path):
     (one,) = expand(request)
     assert one.run.budget.epochs == UNBOUNDED and one.run.budget.max_seconds == 0.3
     assert not one.sources["epochs"].startswith("set:")  # the command that repeats a run names no epochs
-    (record,) = run_grid([one], Store(tmp_path), Settings(engine="fused"), InlineExecutor(), Silent()).records
+    outcome = run_grid([one], Store(tmp_path), Settings(engine="fused"), InlineExecutor(), Silent())
+    (record,) = map(load, outcome.paths)
     assert record["stop_reason"] == "max_seconds" and len(record["curve"]) > 1
     assert 0.3 <= record["seconds"]["train"] < 3
 

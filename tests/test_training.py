@@ -15,6 +15,7 @@ from models.scan.engines import EngineError
 from suite.errors import CannotWrite
 from suite.plan import Request, expand
 from suite.record import load, validate
+from suite.report.summary import table
 from suite.store import Store
 from suite.work import provenance
 from suite.work.building import build_model, build_task
@@ -214,7 +215,7 @@ def test_initialisation_depends_on_model_and_seed_and_leaves_global_state(tmp_pa
 
 
 def test_a_second_call_skips_what_is_done(tmp_path):
-    runs = planned(seeds=(0, 1))
+    runs = planned(models=("cornn",), seeds=(0, 1))
     store = Store(tmp_path)
     first = run_grid(runs, store, Settings(), InlineExecutor(), Silent())
     assert first.counts["done"] == 2 and first.exit_code == 0
@@ -222,7 +223,11 @@ def test_a_second_call_skips_what_is_done(tmp_path):
     second = run_grid(runs, store, Settings(), InlineExecutor(), Silent())
     assert second.counts["skipped"] == 2 and second.counts["done"] == 0
     assert stamps == {p: p.stat().st_mtime_ns for p in store.paths()}
-    assert [r["run"]["seed"] for r in second.records] == [0, 1]
+    assert [r["run"]["seed"] for r in second.outlines] == [0, 1]
+    assert second.paths == [store.path(one.run) for one in runs]
+    for whole, part in zip(map(load, second.paths), second.outlines, strict=True):
+        assert len(whole["curve"]) > 1 and whole["profiles"] and table([part]) == table([whole])
+        assert len(part["curve"]) == 1 and not part["profiles"]
     assert not list(Path(tmp_path).rglob("*.tmp")) and not list((tmp_path / "checkpoints").glob("*.pt"))
 
 

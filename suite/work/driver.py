@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from suite.errors import DONE, SOME_FAILED, CannotWrite
 from suite.plan import Planned
-from suite.record import RecordError, load
+from suite.record import RecordError, load, outline
 from suite.runs import Run
 from suite.store import Store, write_atomic
 from suite.work import failures, provenance
@@ -83,13 +83,16 @@ class Outcome:
     """What a grid's call came to.
 
     Attributes:
-        records: records of the whole grid, held and new, in plan order, failures left out.
+        outlines: ``suite.record.outline`` of each record of the grid, held and new, in plan order, failures left out:
+            whole, the records of a grid of 10,000 runs would take gigabytes.
+        paths: files of these records.
         counts: how many runs were skipped, done, diverged, failed, stopped; and failed in earlier calls.
         earlier: lines about runs that failed in earlier calls and are left alone.
         exit_code: see DESIGN section 9.
     """
 
-    records: list[dict[str, Any]] = field(default_factory=list)
+    outlines: list[dict[str, Any]] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
     failures: list[Mapping[str, Any]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     earlier: list[str] = field(default_factory=list)
@@ -209,7 +212,7 @@ class _Grid:
             tell(f"{run.model} {run.task} seed {run.seed}: no weights: {event.lacking}")
         self.outcome.counts[record["status"]] += 1
         if record["status"] == "failed":
-            self.outcome.failures.append({**record, "path": str(path)})
+            self.outcome.failures.append({**outline(record), "path": str(path)})
         else:
             remove(self.store.checkpoint_path(run))
             if path != self.store.path(run):
@@ -238,18 +241,20 @@ def _conclude(outcome: Outcome, planned: Sequence[Planned], store: Store) -> Out
     bad, changed = 0, set[str]()
     for one in planned:
         if store.has(one.run):
+            path = store.path(one.run)
             try:
-                record = load(store.path(one.run))
+                record = load(path)
             except RecordError as error:
                 tell(f"broken record, left as it is: {error}; move it away and the run is done anew")
                 outcome.counts["broken"] += 1
             else:
-                outcome.records.append(record)
+                outcome.outlines.append(outline(record))
+                outcome.paths.append(path)
                 bad += record["status"] != "done"
                 changed |= failures.changed(one.run, record)
         else:
             bad += bool(store.failures(one.run))
-    for name in failures.other_data(outcome.records):
+    for name in failures.other_data(outcome.outlines):
         tell(f"{name}: these records report different data (where.data), and should not stand in one table")
     for name in sorted(changed):
         tell(

@@ -162,11 +162,11 @@ def replay(args: argparse.Namespace) -> int:
     checks.check(planned, argparse.Namespace(**{**vars(args), "engine": settings.engine}))
     with tempfile.TemporaryDirectory(prefix="rnnbench-replay-") as folder:
         outcome = run_grid(planned, Store(Path(folder)), settings, InlineExecutor(), Terminal())
-    if not outcome.records:
-        for failure in outcome.failures:
-            tell(f"the replay failed: {failure['error']['message'].splitlines()[0]}")
-        return outcome.exit_code
-    found = compare(record, outcome.records[0], epochs=run.budget.epochs)
+        if not outcome.paths:
+            for failure in outcome.failures:
+                tell(f"the replay failed: {failure['error']['message'].splitlines()[0]}")
+            return outcome.exit_code
+        found = compare(record, load(outcome.paths[0]), epochs=run.budget.epochs)
     _say(record, found, as_json=args.json)
     return DONE if found.departs is None else SOME_FAILED
 
