@@ -102,7 +102,7 @@ CURVE: dict[str, Field] = {
         list,
         "Quantiles 0, 0.1, 0.5, 0.9, 1 of the total gradient norm (before clipping) over the epoch's steps.",
     ),
-    "lr": Field(NUMBER, "Learning rate of the epoch."),
+    "lr": Field(NUMBER, "Learning rate of the epoch's last step."),
     "diagnostics": Field(dict, "What the model measures of itself after the epoch."),
 }
 PROFILE: dict[str, Field] = {

@@ -13,14 +13,15 @@ from suite.names import Plugin
 from suite.runs import LATER
 from suite.values import coerce
 
-OPTIMIZERS = ("adam", "rmsprop", "sgd", "adagrad")
+OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd", "adagrad")
+DECAYS = ("none", "cosine", "linear")
 
 
 @dataclass(frozen=True)
 class Key:
     """One key of the trainer: its type, what it means, its range and its default.
 
-    ``only``: the optimizer that it is for. ``needs``: the key without which it has no effect.
+    ``only``: the optimizer that it is for. ``needs``: the key without which it has no effect. ``choices``: of a text.
     """
 
     type: Any
@@ -31,6 +32,7 @@ class Key:
     below: float = math.inf
     only: str = ""
     needs: str = ""
+    choices: tuple[str, ...] = ()
 
 
 TRAINER: dict[str, Key] = {
@@ -41,11 +43,28 @@ TRAINER: dict[str, Key] = {
     "batch_size": Key(int, "Examples a training step.", low=1),
     "epochs": Key(int, "Epochs to train.", low=1),
     "lr": Key(float, "Learning rate.", low=0, strict=True),
-    "optimizer": Key(str, "adam, rmsprop, sgd or adagrad, other settings as in torch.", default="adam"),
+    "optimizer": Key(
+        str, "adam, adamw, rmsprop, sgd or adagrad, other settings as in torch.", default="adam", choices=OPTIMIZERS
+    ),
     "rmsprop_alpha": Key(float, "Smoothing of RMSprop.", default=0.99, low=0, only="rmsprop"),
     "sgd_momentum": Key(float, "Momentum of SGD.", default=LATER["sgd_momentum"], low=0, below=1, only="sgd"),
     "sgd_nesterov": Key(
         bool, "Whether it is Nesterov's.", default=LATER["sgd_nesterov"], only="sgd", needs="sgd_momentum"
+    ),
+    "weight_decay": Key(
+        float,
+        "Weight decay: with adamw apart from the gradient, else added to it (L2).",
+        default=LATER["weight_decay"],
+        low=0,
+    ),
+    "lr_warmup_steps": Key(
+        int, "Over so many training steps the rate rises linearly to lr.", default=LATER["lr_warmup_steps"], low=0
+    ),
+    "lr_decay": Key(
+        str,
+        "none, cosine or linear: after the warm-up the rate falls to zero at the end of the last epoch.",
+        default=LATER["lr_decay"],
+        choices=DECAYS,
     ),
     "lr_drop_epoch": Key(int, "After this epoch the rate is divided by lr_drop_factor; 0: never.", default=0, low=0),
     "lr_drop_factor": Key(float, "See lr_drop_epoch.", default=10.0, low=0, strict=True, needs="lr_drop_epoch"),
@@ -64,6 +83,12 @@ def options_of(model: Plugin, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The model's own hyperparameters of a recipe."""
     known = keys_for(model)
     return {key: value for key, value in recipe.items() if key not in known}
+
+
+def trainer_keys(model: Plugin, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The trainer's keys of a recipe, later ones that it leaves out or that are the model's with what holds then."""
+    known = keys_for(model)
+    return {**LATER, **{key: value for key, value in recipe.items() if key in known}}
 
 
 def check_own_keys(model: Plugin) -> None:
@@ -96,8 +121,8 @@ def in_range(name: str, value: Any, rule: Key) -> Any:
     """
     value = coerce(name, value, Parameter("x", Parameter.KEYWORD_ONLY, annotation=rule.type))
     if rule.type is str:
-        if value not in OPTIMIZERS:
-            raise UsageError(f"{name}: {unknown('optimizer', value, OPTIMIZERS)}")
+        if value not in rule.choices:
+            raise UsageError(f"{name}: {unknown(name.rpartition('.')[2], value, rule.choices)}")
         return value
     good = value > rule.low if rule.strict else value >= rule.low
     if not good or not value < rule.below:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from suite import recipes
 from suite.errors import UsageError
-from suite.keys import TRAINER
+from suite.keys import TRAINER, trainer_keys
 from suite.names import Plugin, resolve
 from suite.runs import PRECISIONS, TRACKS, UNBOUNDED, Budget, Run
 
@@ -195,6 +195,11 @@ def _runs(
         sets["epochs"] = request.epochs
     run, sources = _first(request, model, task, task_options, sets)
     if request.track == "matched-time":
+        if trainer_keys(model, run.recipe)["lr_decay"] != "none":
+            raise UsageError(
+                f"{model.name}.lr_decay: wanted none on track matched-time, whose last epoch nobody knows before;"
+                f" got {run.recipe['lr_decay']}"
+            )
         run = replace(run, budget=replace(run.budget, epochs=UNBOUNDED))
         sources["epochs"] = "default: as many as the time allows"
     if match is not None and request.track == "matched-params":

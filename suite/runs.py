@@ -14,7 +14,10 @@ UNBOUNDED = 100_000  # epochs of track matched-time: the time ends a run
 PRECISIONS = ("float32", "float64", "tf32", "bf16")
 
 # Keys of the trainer that are left out of a recipe where they change nothing: what holds then.
-LATER: dict[str, Any] = {"num_layers": 1, "sgd_momentum": 0.0, "sgd_nesterov": False}
+LATER: dict[str, Any] = {
+    "num_layers": 1, "sgd_momentum": 0.0, "sgd_nesterov": False, "weight_decay": 0.0, "lr_warmup_steps": 0,
+    "lr_decay": "none",
+}  # fmt: skip
 
 
 def canonical(value: object) -> str:

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from models import build
-from models.classifier import SequenceModel
 from suite import files
 from suite.errors import CannotWrite
 from suite.names import resolve
@@ -27,7 +26,6 @@ from suite.work.job import Settings
 from suite.work.training import train
 from suite.work.training.measure import evaluate, quantiles
 from suite.work.training.obeyed import beyond
-from suite.work.training.rates import lr_scale, optimizer_for, set_rates
 from tasks import build as build_task_by_name
 from tasks.contract import Batch
 from tests.harness.grids import Silent
@@ -142,49 +140,6 @@ def test_profiles_and_checkpoints_are_not_training_time(tmp_path, monkeypatch, m
     made.checkpoint_seconds = -1.0  # due after every step
     made.fit()
     assert calls and made.seconds["train"] < 0.3 * len(calls) / 2
-
-
-def test_rates_of_groups_keep_their_ratio_after_a_drop():
-    recipe = {"lr": 0.01, "optimizer": "rmsprop", "rmsprop_alpha": 0.9, "lr_drop_epoch": 2, "lr_drop_factor": 4.0}
-    model = SequenceModel(build("exprnn", input_size=1, hidden_size=6, skew_lr_ratio=0.1), 2)
-    optimizer = optimizer_for(model, recipe)
-    base = [group["lr"] for group in optimizer.param_groups]
-    assert sorted(set(base)) == pytest.approx([0.001, 0.01])
-    assert {group["alpha"] for group in optimizer.param_groups} == {0.9}
-    assert [lr_scale(recipe, epoch) for epoch in (1, 2, 3)] == [1.0, 1.0, 0.25]
-    set_rates(optimizer, base, 0.25)
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([lr / 4 for lr in base])
-
-
-@pytest.mark.parametrize(
-    ("recipe", "theirs"),
-    [
-        ({"optimizer": "sgd"}, lambda p: torch.optim.SGD(p, lr=0.1)),
-        ({"optimizer": "sgd", "sgd_momentum": 0.9}, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
-        (
-            {"optimizer": "sgd", "sgd_momentum": 0.5, "sgd_nesterov": True},
-            lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.5, nesterov=True),
-        ),
-        ({"optimizer": "adagrad"}, lambda p: torch.optim.Adagrad(p, lr=0.1)),
-        ({"optimizer": "adam"}, lambda p: torch.optim.Adam(p, lr=0.1)),
-        ({"optimizer": "rmsprop", "rmsprop_alpha": 0.7}, lambda p: torch.optim.RMSprop(p, lr=0.1, alpha=0.7)),
-    ],
-)
-def test_optimisers_are_torchs(recipe, theirs):
-    models = []
-    for make in (lambda model: optimizer_for(model, {"lr": 0.1, **recipe}), lambda model: theirs(model.parameters())):
-        torch.manual_seed(0)
-        model = SequenceModel(build("tanh", input_size=2, hidden_size=5, engine="reference"), 3).double()
-        optimizer = make(model)
-        for step in range(4):
-            optimizer.zero_grad()
-            model(
-                torch.randn(4, 6, 2, generator=torch.Generator().manual_seed(step)).double()
-            ).square().sum().backward()
-            optimizer.step()
-        models.append(model)
-    for mine, other in zip(*(model.parameters() for model in models), strict=True):
-        assert torch.allclose(mine, other, rtol=1e-10, atol=1e-12)
 
 
 def test_defaults_and_scales_of_initialisation_that_no_source_of_ours_repeats():

@@ -77,6 +77,14 @@ def test_a_run_cut_by_its_time_is_replayed_by_its_whole_epochs(tmp_path, capsys)
     assert code == 0 and f"{len(record['curve']) - 1} epochs compared" in said
 
 
+def test_a_run_cut_by_its_time_while_its_rate_fell_is_none_to_replay(tmp_path, capsys):
+    record, path = made(tmp_path, "--max-seconds", "0.5", "--set", "lr_decay=cosine", epochs=10_000)
+    assert record["stop_reason"] == "max_seconds" and capsys.readouterr()
+    assert main(["--replay", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "got one that time cut short while its rate fell" in said and len(said.splitlines()) == 1
+
+
 def test_a_diverged_run_is_replayed_too(tmp_path, capsys):
     runs = planned("tests.plugins.faults:NotFinite", seeds=(0,))
     assert main(argv(runs, tmp_path)) == 1

@@ -68,6 +68,8 @@ def test_curves_are_those_of_single_runs(model, engine, tmp_path):
 
 SGD = ((None, "optimizer", "sgd"), (None, "sgd_momentum", 0.9), (None, "sgd_nesterov", True))
 ADAGRAD = ((None, "optimizer", "adagrad"),)
+ADAMW = ((None, "optimizer", "adamw"), (None, "weight_decay", 0.1))
+RATES = ((None, "lr_warmup_steps", 3), (None, "lr_decay", "cosine"))
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,8 @@ ADAGRAD = ((None, "optimizer", "adagrad"),)
         SGD,
         SGD[:1],
         ADAGRAD,
+        ADAMW,
+        RATES,
     ],
 )
 def test_clipping_and_optimisers_are_each_seeds_own(sets, tmp_path):

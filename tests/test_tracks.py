@@ -116,7 +116,12 @@ def test_matched_time_trains_until_the_time_is_used(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [({}, "wanted --max-seconds"), ({"max_seconds": 9.0, "epochs": 3}, "got --epochs")]
+    ("change", "said"),
+    [
+        ({}, "wanted --max-seconds"),
+        ({"max_seconds": 9.0, "epochs": 3}, "got --epochs"),
+        ({"max_seconds": 9.0, "sets": ((None, "lr_decay", "cosine"),)}, "lr_decay: wanted none on track matched-time"),
+    ],
 )
 def test_matched_time_asks_for_seconds_and_takes_no_epochs(change, said):
     with pytest.raises(UsageError, match=said):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from models.classifier import SequenceModel
 from models.contract import Recurrence
 from models.stacked import Stacked
 from suite.errors import SuiteError
-from suite.keys import options_of
+from suite.keys import options_of, trainer_keys
 from suite.names import resolve
 from suite.runs import LATER, Run, seed_for
 from tasks.contract import SPLITS, Spec, Task
@@ -60,6 +61,11 @@ def recurrence_for(run: Run, spec: Spec, *, engine: str) -> Recurrence:
     inputs = [spec.input_size, *[H] * more]
     layers = [plugin.cls(size, H, engine=engine, **plugin.arguments(options)) for size in inputs]
     return layers[0] if len(layers) == 1 else Stacked(layers)
+
+
+def trainer_recipe(run: Run) -> dict[str, Any]:
+    """The trainer's keys of the run's recipe, later ones with what holds where they are left out."""
+    return trainer_keys(resolve("model", run.model), run.recipe)
 
 
 def check_sizes(run: Run, task: Task) -> None:

@@ -18,6 +18,7 @@ from suite.record import RecordError, finite, load
 from suite.runs import Run
 from suite.store import Store
 from suite.work import checks, launch
+from suite.work.building import trainer_recipe
 from suite.work.driver import run_grid
 from suite.work.executors.inline import InlineExecutor
 from suite.work.failures import changed
@@ -124,6 +125,8 @@ def _run_of(record: Mapping[str, Any]) -> Run:
             raise UsageError(f"--replay: the record is of version {version} of {kind} {name}, here is version {now}")
     if record["stop_reason"] != "max_seconds":
         epochs = min(run.budget.epochs, epochs) if record["status"] == "done" else run.budget.epochs
+    elif trainer_recipe(run)["lr_decay"] != "none" and epochs < run.budget.epochs:
+        raise UsageError("--replay: wanted a run that used its epochs, got one that time cut short while its rate fell")
     return replace(run, budget=replace(run.budget, epochs=epochs, max_seconds=None))
 
 

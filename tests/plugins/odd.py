@@ -93,6 +93,17 @@ class Extra(Leaky):
         assert state == {"words": ["one", "two"]}
 
 
+class OwnNames(Leaky):
+    """Its hyperparameters have the names of keys that the trainer gained later."""
+
+    def __init__(self, input_size, hidden_size, *, engine="auto", lr_decay: float = 0.5, weight_decay: float = 0.1):
+        super().__init__(input_size, hidden_size, engine=engine)
+        self.own = {"lr_decay": lr_decay, "weight_decay": weight_decay}
+
+    def diagnostics(self):
+        return self.own
+
+
 class Unsaveable(Leaky):
     """A state that torch writes, and does not read back without running code."""
 

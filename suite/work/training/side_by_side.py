@@ -18,7 +18,7 @@ from torch.func import functional_call, vmap
 from suite.work.training.lap import Lap
 from suite.work.training.measure import to_device
 from suite.work.training.obeyed import loss_of
-from suite.work.training.train import StopRequested, Trainer, lr_scale, set_rates
+from suite.work.training.train import StopRequested, Trainer
 from tasks.contract import Batch
 
 
@@ -55,7 +55,6 @@ class SideBySide:
         }
         self.stacked, self.buffers = self._stack()
         self.optimizer = self._optimizer()
-        self.base_lrs = first.base_lrs
         self._pending: list[tuple[Tensor, Tensor, int]] = []
         self._try()
 
@@ -210,7 +209,6 @@ class SideBySide:
 
     def _train_epoch(self) -> str:
         first = self.active[0]
-        set_rates(self.optimizer, self.base_lrs, lr_scale(self.recipe, first.epoch))
         sources = [t.epoch_batches() if t in self.active else None for t in self.trainers]
         lap = Lap()
         steps_left = first.steps_per_epoch - first.step
@@ -251,6 +249,8 @@ class SideBySide:
             trainer.save()
 
     def _step(self, batch: Batch) -> None:
+        first = self.active[0]
+        first.rates.set(self.optimizer, first.epoch, first.total_steps)
         self.optimizer.zero_grad(set_to_none=True)
         losses = self._gradients(batch)
         gradients = [whole.grad for whole in self.stacked.values() if whole.grad is not None]

@@ -19,6 +19,7 @@ from torch import Tensor
 from models.classifier import SequenceModel
 from suite.errors import CannotWrite
 from suite.runs import Run
+from suite.work.building import trainer_recipe
 from suite.work.job import Progress
 from suite.work.telling import tell
 from suite.work.training import checkpoint as checkpoints
@@ -26,7 +27,7 @@ from suite.work.training.lap import Lap, Times
 from suite.work.training.measure import digits, dtype_of, evaluate, evaluation_batch, quantiles, to_device
 from suite.work.training.obeyed import loss_of
 from suite.work.training.profiles import first_examples, gradient_profile
-from suite.work.training.rates import lr_scale, optimizer_for, set_rates
+from suite.work.training.rates import Rates, optimizer_for
 from suite.work.weights import held
 from tasks.contract import Batch, Task
 
@@ -61,12 +62,12 @@ class Trainer:
         self.model, self.task, self.run, self.device = model, task, run, device
         self.report, self.should_stop = report, should_stop
         self.checkpoint, self.checkpoint_seconds, self.keep_weights = checkpoint, checkpoint_seconds, keep_weights
-        self.recipe, self.dtype = run.recipe, dtype_of(model)
-        self.optimizer = optimizer_for(model, run.recipe)
-        self.base_lrs = [group["lr"] for group in self.optimizer.param_groups]
+        self.recipe, self.dtype = trainer_recipe(run), dtype_of(model)
+        self.optimizer = optimizer_for(model, self.recipe)
         self.parameters = list(model.parameters())
-        self.steps_per_epoch = task.steps(run.recipe["batch_size"])
-        self.eval_batch = evaluation_batch(task, run.recipe, device)
+        self.steps_per_epoch = task.steps(self.recipe["batch_size"])
+        self.rates = Rates(self.optimizer, self.recipe, run.budget.epochs * self.steps_per_epoch)
+        self.eval_batch = evaluation_batch(task, self.recipe, device)
         self.epoch, self.step, self.total_steps, self.resumed = 1, 0, 0, 0
         self.loss_sum, self.loss_count = 0.0, 0
         self.norms: list[float] = []
@@ -172,7 +173,6 @@ class Trainer:
         return batches
 
     def _train_epoch(self) -> str:
-        set_rates(self.optimizer, self.base_lrs, lr_scale(self.recipe, self.epoch))
         batches = self.epoch_batches()
         self.lap.restart(look=True)
         if self.step and self.out_of_time():
@@ -194,6 +194,7 @@ class Trainer:
         return limit is not None and self.seconds["train"] >= limit
 
     def _step(self, batch: Batch) -> None:
+        self.rates.set(self.optimizer, self.epoch, self.total_steps)
         self.optimizer.zero_grad(set_to_none=True)
         loss = loss_of(self.task, self.model(batch.x, batch.lengths), batch)
         loss.backward()
@@ -286,7 +287,6 @@ class Trainer:
 
     def _row(self, row: dict[str, Any]) -> None:
         loss = self.loss_sum / self.loss_count if self.loss_count else math.nan
-        empty = dict.fromkeys(("valid", "valid_loss", "test", "test_loss"))
         self.curve.append(
             {
                 "epoch": self.epoch,
@@ -294,9 +294,9 @@ class Trainer:
                 "train_loss": digits(loss),
                 "seconds": digits(self.seconds["train"]),
                 "grad_norm": quantiles(self.norms),
-                "lr": digits(self.base_lrs[0] * lr_scale(self.recipe, self.epoch)),
+                "lr": digits(self.rates.first(self.epoch, self.total_steps - 1)),
                 "diagnostics": {},
-                **empty,
+                **dict.fromkeys(("valid", "valid_loss", "test", "test_loss")),
                 **row,
             }
         )
