@@ -31,7 +31,7 @@ def gru():
 
 def test_the_page_shows_the_code_that_runs():
     page = (DOCS / "new-architecture.md").read_text()
-    names = {"python": ("gru.py", "lem.py"), "cpp": ("gru.hpp",)}
+    names = {"python": ("gru.py", "lem.py", "lru.py"), "cpp": ("gru.hpp",)}
     code = {kind: "".join((DOCS / "examples" / name).read_text() for name in files) for kind, files in names.items()}
     blocks = re.findall(r"```(python|cpp)\n(.*?)```", page, re.DOTALL)
     shown = [text for kind, text in blocks if text in code[kind]]
@@ -152,6 +152,88 @@ def test_lems_profile_is_the_total_gradient(lem):
         (gradient,) = torch.autograd.grad(rest(state, t), state)
         wanted = torch.stack([part.norm() for part in gradient.chunk(2, -1)])
         assert torch.allclose(profile[:, t], wanted, rtol=1e-10, atol=0)
+
+
+@pytest.fixture(scope="module")
+def lru():
+    return resolve("model", "docs.examples.lru:LRU").cls
+
+
+def states_of(network, x, s=None):
+    """The states (T,B,H) and h by the equations, step by step, from state s."""
+    e = network.encode(x)
+    v = network.norm(e)
+    factor = torch.exp(-network.nu.exp() + 1j * network.theta.exp())
+    B, C = torch.complex(*network.B), torch.complex(*network.C)
+    found = []
+    for v_t in v:
+        driven = network.gamma.exp() * (v_t.to(B.dtype) @ B.T)
+        s = driven if s is None else factor * s + driven
+        found.append(s)
+    s = torch.stack(found)
+    g = torch.nn.functional.gelu((s @ C.T).real + network.d * v)
+    first, second = network.glu(g).chunk(2, -1)
+    return s, e + first * torch.sigmoid(second)
+
+
+@pytest.mark.parametrize("T", [1, 2, 7, 16])
+def test_lru_is_its_equations(lru, T):
+    """States, outputs and every gradient of the scan beside those of the plain loop, in float64."""
+    torch.manual_seed(0)
+    network, x = lru(3, 5).double(), torch.randn(T, 4, 3, dtype=torch.float64, requires_grad=True)
+    target = torch.randn(T, 4, 5, dtype=torch.float64)
+    h, final = network(x)
+    s, other = states_of(network, x)
+    assert torch.allclose(h, other, rtol=1e-10, atol=1e-12)
+    assert torch.allclose(final, torch.cat((h[-1], s[-1].real, s[-1].imag), -1), rtol=1e-10, atol=1e-12)
+    wanted = [x, *network.parameters()]
+    mine, theirs = (
+        torch.autograd.grad(((out - target) ** 2).sum(), wanted, allow_unused=True, materialize_grads=True)
+        for out in (h, other)
+    )
+    for one, two in zip(mine, theirs, strict=True):
+        assert torch.allclose(one, two, rtol=1e-9, atol=1e-11)
+    assert T == 1 or all(one.abs().max() > 0 for one in mine)  # in one step there is no lambda
+
+
+def test_lrus_two_ways_through_time_agree(lru):
+    module = sys.modules[lru.__module__]
+    torch.manual_seed(0)
+    factor, b = (
+        torch.polar(torch.rand(5).double(), torch.rand(5).double()),
+        torch.randn(13, 4, 5, dtype=torch.complex128),
+    )
+    assert torch.allclose(module.doubled(factor, b), module.along(factor, b), rtol=1e-12, atol=1e-12)
+
+
+def test_lrus_profile_is_the_total_gradient(lru):
+    torch.manual_seed(0)
+    network, x, target = lru(3, 5).double(), torch.randn(6, 4, 3, dtype=torch.float64), torch.randn(4, 5).double()
+    profile = torch.full((3, 6), torch.nan, dtype=torch.float64)
+    h, _ = network(x, profile=profile)
+    ((h[-1] - target) ** 2).sum().backward()
+    assert torch.equal(profile[0, :-1], torch.zeros(5).double()) and profile[0, -1] > 0
+    for t in range(5):
+        s = states_of(network, x[: t + 1])[0][-1].detach().requires_grad_()
+        loss = ((states_of(network, x[t + 1 :], s)[1][-1] - target) ** 2).sum()
+        (gradient,) = torch.autograd.grad(loss, s)
+        wanted = torch.stack((gradient.real.norm(), gradient.imag.norm()))
+        assert torch.allclose(profile[1:, t], wanted, rtol=1e-10, atol=0)
+
+
+def test_lru_keeps_the_contract_and_its_eigenvalues_begin_on_their_ring(lru, capsys):
+    from suite.check import main
+
+    assert main(["--models", "docs.examples.lru:LRU"]) == 0, capsys.readouterr().out
+    torch.manual_seed(0)
+    network = lru(3, 4000, r_min=0.5, r_max=0.9)
+    radius, angle = (-network.nu.exp()).exp().detach(), network.theta.exp().detach()
+    assert radius.min() >= 0.5 and radius.max() <= 0.9 and angle.min() > 0 and angle.max() < 6.2832
+    assert float(radius.square().mean()) == pytest.approx((0.25 + 0.81) / 2, abs=0.01)  # uniform in area
+    assert torch.allclose(network.gamma.exp().square() + radius.square(), torch.ones(4000), atol=1e-5)
+    slow, rest = network.parameter_groups(0.1)
+    assert (slow["lr"], slow["weight_decay"], rest["lr"]) == (0.025, 0.0, 0.1)
+    assert len(slow["params"]) + len(rest["params"]) == len(list(network.parameters()))
 
 
 def test_chrono_lstm_begins_with_memories_of_up_to_so_many_steps(capsys):
