@@ -13,8 +13,12 @@ from suite.errors import UsageError
 from suite.plan import Request, expand
 from suite.record import load
 from suite.store import Store
+from suite.work.claims import Claims
 from suite.work.executors.cluster import GIB, code, gpu_share, gpu_shares, knock
 from suite.work.executors.retries import RETRIES, Retries
+from suite.work.job import Progress, Settings, Stopped
+from suite.work.stopping import Stopper
+from suite.work.todo import Todo
 from suite.work.weights import load_trained
 from tests.harness.grids import argv, assert_complete, planned, undisturbed
 from tests.weights.common import score_of
@@ -58,7 +62,7 @@ def test_an_address_that_is_none_is_one_line(address):
 
 def test_deaths_are_counted_by_run_and_kind(capsys):
     (one,) = planned(seeds=(0,))
-    from suite.work.job import Finished, Job, Settings, Stopped
+    from suite.work.job import Finished, Job
 
     job, retries = Job((one.run,), one.sources, Settings(), ("c",)), Retries()
     for _ in range(RETRIES):
@@ -169,6 +173,45 @@ def test_ctrl_c_brings_the_checkpoints_home_and_any_executor_goes_on(zygote, clu
     assert again.wait() == 0, again.err.read_text()
     assert_complete(tmp_path / "r", runs, wanted)
     assert sum(record["where"]["resumed"] for record in Store(tmp_path / "r").records()) >= 1
+
+
+def test_ctrl_c_does_not_wait_for_room_that_may_never_come(zygote, cluster, tmp_path):
+    """Nobody has a CPU for the run, which Ray holds back; what runs already has its checkpoint, and this has none."""
+    lose(cluster)
+    lose(cluster)
+    try:
+        driver = start(zygote, cluster, argv(planned(seeds=(0, 1)), tmp_path / "r", executor="ray"), tmp_path)
+        driver.until(lambda: "2 runs to do" in driver.err.read_text(), timeout=90)
+        time.sleep(3)
+        assert driver.code is None
+        driver.signal(signal.SIGINT)
+        assert driver.wait(60) == 130, driver.err.read_text()
+    finally:
+        find(cluster)
+        find(cluster)
+    said = driver.err.read_text()
+    assert "1 not started, 1 stopped; the same command goes on" in said and "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_job_that_does_not_stop_is_ended_after_a_while(cluster, tmp_path, monkeypatch):
+    import ray
+
+    from suite.work.executors import ray_cluster, ray_executor
+
+    monkeypatch.setattr(ray_executor, "GRACE_SECONDS", 3.0)
+    (one,) = planned("tests.plugins.broken:Hangs", seeds=(0,))
+    ray_cluster.connect(cluster.address, [one.run.model])
+    events, store, stopper = [], Store(tmp_path), Stopper()
+    try:
+        with Claims(store.claims_folder()) as claims:
+            todo = Todo([[one]], store, Settings(), claims, pytest.fail)
+            for event in ray_executor.RayExecutor(threads=1, shares={}).run(todo, stopper):
+                events.append(event)
+                stopper.ask()
+    finally:
+        ray.shutdown()
+    assert isinstance(events[0], Progress) and events[-1] == Stopped(one.run.id)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from suite.errors import INTERRUPTED, TERMINATED
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GRACE_SECONDS = 300.0  # a worker that was asked to stop and does not is killed after this; its checkpoint stays
 TRAINING = "rnnbench-training"  # name of the thread in which the inline executor trains
 
 

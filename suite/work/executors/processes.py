@@ -22,13 +22,12 @@ from suite.work.executors import forkserver
 from suite.work.executors.retries import Retries
 from suite.work.executors.tied import tie
 from suite.work.job import Finished, Job, Progress, Stopped
-from suite.work.stopping import Stopper, held_back
+from suite.work.stopping import GRACE_SECONDS, Stopper, held_back
 from suite.work.todo import Todo
 
 Event = Progress | Finished | Stopped
 SERVER_TRIES = 10
 PAUSE_SECONDS = 0.2  # between two looks at signals, stalled workers and other drivers
-GRACE_SECONDS = 300.0  # a worker that was asked to stop and does not is killed after this; its checkpoint stays
 
 
 def worker(job: Job, connection: Connection) -> None:

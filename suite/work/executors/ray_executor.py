@@ -12,7 +12,7 @@ import importlib
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from suite.work.executors.away import Checkpoint, work
 from suite.work.executors.ray_cluster import nodes
 from suite.work.executors.retries import RETRIES, Retries
 from suite.work.job import Finished, Job, Progress, Stopped
-from suite.work.stopping import Stopper
+from suite.work.stopping import GRACE_SECONDS, Stopper
 from suite.work.telling import tell
 from suite.work.todo import Todo
 
@@ -105,14 +105,18 @@ class RayExecutor:
     def run(self, jobs: Todo, stopper: Stopper) -> Iterator[Progress | Finished | Stopped]:
         """Train the jobs and yield their events as they come; after a stop request no further job starts."""
         active: list[_Active] = []
-        told = False
+        told: float | None = None
         try:
             while active or not (stopper.asked() or (jobs.empty and not self.retries.again)):
                 if stopper.insisted():
                     return
-                if stopper.asked() and not told:
-                    told = True
+                if stopper.asked() and told is None:
+                    told = time.monotonic()
                     self.switch.turn.remote()
+                    _end(one for one in active if one.node is None)  # what waits for room may wait for hours
+                elif told is not None and time.monotonic() - told > GRACE_SECONDS:
+                    told = math.inf
+                    _end(active)
                 elif not stopper.asked() and len(active) < self._capacity() and (job := self._next(jobs)):
                     active.append(self._start(job))
                     continue
@@ -121,8 +125,7 @@ class RayExecutor:
                     active.remove(one)
                     yield from self._close(one, stopper)
         finally:
-            for one in active:
-                ray.cancel(one.events, force=True)
+            _end(active)
 
     def _next(self, jobs: Todo) -> Job | None:
         return self.retries.again.pop() if self.retries.again else jobs.take()
@@ -196,6 +199,11 @@ class RayExecutor:
             reason = one.reason or ("its node is gone" if lost else words(one.error))
             most = NODE_RETRIES if lost else RETRIES
             yield from self.retries.settle(one.job, one.open, reason, stopped=stopper.asked(), most=most)
+
+
+def _end(some: Iterable[_Active]) -> None:
+    for one in some:
+        ray.cancel(one.events, force=True)
 
 
 def _keep(job: Job, event: Checkpoint) -> None:
