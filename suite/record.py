@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ STATUSES = ("done", "diverged", "failed")
 STOP_REASONS = ("budget", "max_seconds", "non_finite", "error")
 PERFECT = {"accuracy": 1.0, "mse": 0.0}  # the best score there is; of a metric of one's own it is not known
 DIGITS = 9  # significant ones of a measured number, enough to tell any two float32 apart
+_NUMBERS = {*NUMBER, type(None)}
 LARGEST = 1 << 28  # bytes of a file that is looked at; the largest real record has some megabytes
 
 
@@ -51,23 +52,39 @@ def outline(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**record, "curve": record["curve"][-1:], "profiles": []}
 
 
-def _check(values: Mapping[str, Any], fields: Mapping[str, Field], prefix: str) -> None:
-    for name, wanted in fields.items():
-        holder: Any = values
+_Asked = tuple[str, tuple[str, ...], str, frozenset[type], Field]
+
+
+def _asked(fields: Mapping[str, Field]) -> list[_Asked]:
+    """For each field: its name, the objects it lies in, its last word, the types JSON gives it, and its rule."""
+    found: list[_Asked] = []
+    for name, rule in fields.items():
         *parents, leaf = name.split(".")
+        kinds = rule.type if isinstance(rule.type, tuple) else (rule.type,)
+        found.append((name, tuple(parents), leaf, frozenset(kinds), rule))
+    return found
+
+
+_RECORD, _CURVE, _PROFILE, _WHERE = map(_asked, (FIELDS, CURVE, PROFILE, WHERE))
+
+
+def _check(values: Mapping[str, Any], asked: Sequence[_Asked], prefix: str) -> None:
+    for name, parents, leaf, kinds, rule in asked:
+        holder: Any = values
         for parent in parents:
             holder = holder[parent]
         if leaf not in holder:
-            if wanted.late:
+            if rule.late:
                 continue
             raise RecordError(f"field {prefix}{name} is missing")
         value = holder[leaf]
-        if value is None and wanted.null:
+        if value is None and rule.null:
             continue
-        good = isinstance(value, wanted.type) and (not isinstance(value, bool) or wanted.type is bool)
+        kind = type(value)
+        good = kind in kinds or (kind is not bool and isinstance(value, rule.type))
         if not good or (isinstance(value, float) and not math.isfinite(value)) or _is_huge(value):
-            kind = wanted.type.__name__ if isinstance(wanted.type, type) else "number"
-            raise RecordError(f"field {prefix}{name}: wanted {kind}, got {str(value)[:40]!r}")
+            wanted = rule.type.__name__ if isinstance(rule.type, type) else "number"
+            raise RecordError(f"field {prefix}{name}: wanted {wanted}, got {str(value)[:40]!r}")
 
 
 def _is_huge(value: Any) -> bool:
@@ -92,16 +109,16 @@ def validate(values: Any) -> dict[str, Any]:
         newer = isinstance(values.get("schema"), int) and values["schema"] > SCHEMA
         hint = ", made by a newer version of rnnbench" if newer else ""
         raise RecordError(f"field schema: wanted {SCHEMA}, got {values.get('schema')!r}{hint}")
-    _check(values, FIELDS, "")
+    _check(values, _RECORD, "")
     for i, row in enumerate(values["curve"]):
-        _check(_mapping(row, f"curve[{i}]"), CURVE, f"curve[{i}].")
+        _check(_mapping(row, f"curve[{i}]"), _CURVE, f"curve[{i}].")
         _check_numbers(row["grad_norm"], f"curve[{i}].grad_norm")
     for i, row in enumerate(values["profiles"]):
-        _check(_mapping(row, f"profiles[{i}]"), PROFILE, f"profiles[{i}].")
+        _check(_mapping(row, f"profiles[{i}]"), _PROFILE, f"profiles[{i}].")
         _check_numbers(row["t"], f"profiles[{i}].t")
         for norms in row["norms"]:
             _check_numbers(norms, f"profiles[{i}].norms", count=len(row["t"]))
-    _check(values["where"], WHERE, "where.")
+    _check(values["where"], _WHERE, "where.")
     for name, allowed in (("status", STATUSES), ("stop_reason", STOP_REASONS)):
         if values[name] not in allowed:
             raise RecordError(f"field {name}: wanted one of {', '.join(allowed)}, got {values[name]!r}")
@@ -123,7 +140,7 @@ def validate(values: Any) -> dict[str, Any]:
 
 
 def _check_numbers(values: Any, name: str, *, count: int | None = None) -> None:
-    if not isinstance(values, list) or not all(v is None or type(v) in NUMBER for v in values):
+    if not isinstance(values, list) or not _NUMBERS.issuperset(map(type, values)):
         raise RecordError(f"field {name}: wanted a list of numbers, got {str(values)[:40]!r}")
     if count is not None and len(values) != count:
         raise RecordError(f"field {name}: wanted {count} numbers, one a time step of t, got {len(values)}")

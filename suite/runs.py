@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 SCHEMA = 1
@@ -52,6 +53,10 @@ class Budget:
     max_seconds: float | None = None
 
 
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(values).encode()).hexdigest()[:12]
+
+
 @dataclass(frozen=True)
 class Run:
     """Model x task x seed x recipe. Only values that can change the numbers are here: all of them make the id.
@@ -86,10 +91,15 @@ class Run:
     id: str = field(init=False, compare=False, default="")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "id", hashlib.sha256(canonical(self.identity()).encode()).hexdigest()[:12])
+        object.__setattr__(self, "id", _digest(self._values()))
+
+    def _values(self) -> dict[str, Any]:
+        """The values that make the id, the run's own mappings among them."""
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "id"}
+        return {**values, "budget": asdict(self.budget)}
 
     def identity(self) -> dict[str, Any]:
-        """The values that make the id, as plain JSON."""
+        """The values that make the id, as plain JSON, a copy."""
         values = asdict(self)
         values.pop("id")
         return values
@@ -100,12 +110,12 @@ class Run:
         values = {key: value for key, value in values.items() if key != "id"}
         return cls(**{**values, "budget": Budget(**values["budget"])})
 
-    @property
+    @cached_property
     def group(self) -> str:
         """The id with the seed left out: runs of one group differ in their seed alone."""
-        values = self.identity()
+        values = self._values()
         values.pop("seed")
-        return hashlib.sha256(canonical(values).encode()).hexdigest()[:12]
+        return _digest(values)
 
     def __hash__(self) -> int:
         return hash(self.id)

@@ -162,7 +162,7 @@ def _array(values: Iterable[Any]) -> Array:
 
 def _grad_norms(curve: list[dict[str, Any]]) -> Array:
     rows = [row["grad_norm"] if len(row["grad_norm"]) == 5 else [None] * 5 for row in curve]
-    return np.array([_array(row) for row in rows], dtype=np.float64).reshape(len(rows), 5)
+    return np.array(rows, dtype=np.float64).reshape(len(rows), 5)
 
 
 def _profile(values: dict[str, Any]) -> Profile:
