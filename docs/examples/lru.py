@@ -74,7 +74,7 @@ def _note(profile: Tensor, g: Tensor) -> None:
 
 
 class LRU(Recurrence):
-    """A layer of its own optimiser groups, with gradient profiles and seeds side by side.
+    """A linear recurrence of complex numbers between LayerNorm and GLU, and a skip around them.
 
     Args:
         input_size: I.
