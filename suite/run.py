@@ -9,7 +9,6 @@ import argparse
 import json
 import shlex
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,13 +173,17 @@ def _print(outcome: Any, args: argparse.Namespace) -> int:
 
 
 def _print_json(outcome: Any) -> None:
-    """Each record whole, from its file; one that somebody took away or broke meanwhile is left out."""
+    """Each record whole, from its file."""
     from suite.record import RecordError, load
+    from suite.work.telling import tell
 
     paths = [*map(str, outcome.paths), *(failure["path"] for failure in outcome.failures)]
     for path in paths:
-        with suppress(RecordError):
+        try:
             record = load(Path(path))
+        except RecordError as error:  # somebody took it away, or broke it, since the grid's end
+            tell(f"not printed: {error}")
+        else:
             print(json.dumps({**record, "path": path} if record["status"] == "failed" else record))
 
 

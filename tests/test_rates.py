@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -13,14 +14,16 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from models import build
 from models.classifier import SequenceModel
+from suite.errors import UsageError
 from suite.plan import Request, expand
+from suite.runs import LATER
 from suite.work.job import Finished, Job, Progress, Settings, Stopped
 from suite.work.training.group import run_job
 from suite.work.training.rates import Rates, lr_scale, optimizer_for
 
 MODEL, TASK = "tests.plugins.tiny:Leaky", "tests.plugins.tiny:Parity"
 STEPS = 3 * 2  # epochs times steps of an epoch: see planned
-FLAT = {"lr_drop_epoch": 0, "lr_drop_factor": 10.0}
+FLAT = {**LATER, "lr_drop_epoch": 0, "lr_drop_factor": 10.0}
 
 
 def planned(*sets, model=MODEL):
@@ -45,7 +48,14 @@ def curve(event):
 
 
 def test_rates_of_groups_keep_their_ratio_after_a_drop():
-    recipe = {"lr": 0.01, "optimizer": "rmsprop", "rmsprop_alpha": 0.9, "lr_drop_epoch": 2, "lr_drop_factor": 4.0}
+    recipe = {
+        "lr": 0.01,
+        "optimizer": "rmsprop",
+        "rmsprop_alpha": 0.9,
+        **FLAT,
+        "lr_drop_epoch": 2,
+        "lr_drop_factor": 4.0,
+    }
     model = SequenceModel(build("exprnn", input_size=1, hidden_size=6, skew_lr_ratio=0.1), 2)
     optimizer = optimizer_for(model, recipe)
     rates = Rates(optimizer, recipe, 21)
@@ -81,7 +91,10 @@ def test_rates_of_groups_keep_their_ratio_after_a_drop():
 )
 def test_optimisers_are_torchs(recipe, theirs):
     models = []
-    for make in (lambda model: optimizer_for(model, {"lr": 0.1, **recipe}), lambda model: theirs(model.parameters())):
+    for make in (
+        lambda model: optimizer_for(model, {**FLAT, "lr": 0.1, **recipe}),
+        lambda model: theirs(model.parameters()),
+    ):
         torch.manual_seed(0)
         model = SequenceModel(build("tanh", input_size=2, hidden_size=5, engine="reference"), 3).double()
         optimizer = make(model)
@@ -108,7 +121,7 @@ class Spared(nn.Module):
 
 def test_a_group_keeps_the_weight_decay_that_it_names():
     model = Spared()
-    optimizer = optimizer_for(model, {"lr": 0.1, "optimizer": "adamw", "weight_decay": 0.5})
+    optimizer = optimizer_for(model, {**FLAT, "lr": 0.1, "optimizer": "adamw", "weight_decay": 0.5})
     for weight in (model.first, model.second):
         weight.grad = torch.zeros(1)
     optimizer.step()
@@ -194,3 +207,17 @@ def test_a_models_own_hyperparameter_of_such_a_name_is_left_to_it(tmp_path):
     rows = curve(trained(one, tmp_path / "c.pt"))
     assert len({row["lr"] for row in rows}) == 1  # no rate fell
     assert rows[-1]["diagnostics"] == {"lr_decay": 0.25, "weight_decay": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("lr_decay", "cosin", "unknown lr_decay 'cosin': did you mean cosine"),
+        ("lr_decay", 0.5, "lr_decay: wanted str, got 0.5"),
+        ("weight_decay", -1, "weight_decay: wanted >= 0, got -1"),
+        ("lr_warmup_steps", 0.5, "lr_warmup_steps: wanted int, got 0.5"),
+    ],
+)
+def test_a_bad_value_is_a_line(key, value, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
+        planned((key, value))

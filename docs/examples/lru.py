@@ -30,7 +30,7 @@ def along(factor: Tensor, b: Tensor) -> Tensor:
         for before, now in pairwise(s.unbind(0)):
             now.addcmul_(factor, before)
         return s
-    return doubled(factor, b.clone())
+    return doubled(factor, b.clone())  # of one step the result would be the input itself
 
 
 def doubled(factor: Tensor, s: Tensor) -> Tensor:

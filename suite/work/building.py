@@ -16,7 +16,7 @@ from models.stacked import Stacked
 from suite.errors import SuiteError
 from suite.keys import options_of, trainer_keys
 from suite.names import resolve
-from suite.runs import LATER, Run, seed_for
+from suite.runs import Run, seed_for
 from tasks.contract import SPLITS, Spec, Task
 
 
@@ -57,8 +57,7 @@ def recurrence_for(run: Run, spec: Spec, *, engine: str) -> Recurrence:
     """The run's architecture, of one layer or of several, drawn from torch's global generator."""
     plugin, H = resolve("model", run.model), run.recipe["hidden_size"]
     options = {**run.model_options, **options_of(plugin, run.recipe)}
-    more = 0 if "num_layers" in options else run.recipe.get("num_layers", LATER["num_layers"]) - 1
-    inputs = [spec.input_size, *[H] * more]
+    inputs = [spec.input_size, *[H] * (trainer_recipe(run)["num_layers"] - 1)]
     layers = [plugin.cls(size, H, engine=engine, **plugin.arguments(options)) for size in inputs]
     return layers[0] if len(layers) == 1 else Stacked(layers)
 

@@ -18,9 +18,9 @@ from suite.errors import UsageError
 from suite.names import resolve
 from suite.plan import Request, expand
 from suite.runs import Run
-from suite.work.building import build_model
+from suite.work.building import build_model, trainer_recipe
 from suite.work.estimates.sizes import Tasks
-from suite.work.training.train import optimizer_for
+from suite.work.training.rates import optimizer_for
 from tasks.contract import Batch, DataError, Task
 
 CORNN = "cornn"
@@ -106,7 +106,7 @@ class Setting:
 
 def train(model: SequenceModel, task: Task, run: Run, *, steps: int) -> None:
     """Some optimiser steps of the recipe with small batches, epoch after epoch."""
-    optimizer = optimizer_for(model, run.recipe)
+    optimizer = optimizer_for(model, trainer_recipe(run))
     size = min(BATCH, task.sizes["train"])
     epochs = (task.batches("train", size, epoch) for epoch in itertools.count(1))
     for batch in itertools.islice(itertools.chain.from_iterable(epochs), steps):

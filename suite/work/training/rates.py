@@ -14,10 +14,9 @@ from models.classifier import SequenceModel
 def optimizer_for(model: SequenceModel, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
     """Adam, AdamW, RMSprop, SGD or Adagrad over the model's parameter groups, other settings as in torch.
 
-    A group that names its own ``weight_decay`` keeps it.
+    A group that names its own ``weight_decay`` keeps it. ``recipe``: see ``suite.work.building.trainer_recipe``.
     """
-    groups, lr = model.parameter_groups(recipe["lr"]), recipe["lr"]
-    decay = recipe.get("weight_decay", 0.0)
+    groups, lr, decay = model.parameter_groups(recipe["lr"]), recipe["lr"], recipe["weight_decay"]
     match recipe["optimizer"]:
         case "adam":
             return torch.optim.Adam(groups, lr=lr, weight_decay=decay, fused=True)
@@ -27,7 +26,7 @@ def optimizer_for(model: SequenceModel, recipe: Mapping[str, Any]) -> torch.opti
             alpha = recipe["rmsprop_alpha"]
             return torch.optim.RMSprop(groups, lr=lr, alpha=alpha, weight_decay=decay, foreach=True)
         case "sgd":
-            momentum, nesterov = recipe.get("sgd_momentum", 0.0), recipe.get("sgd_nesterov", False)
+            momentum, nesterov = recipe["sgd_momentum"], recipe["sgd_nesterov"]
             return torch.optim.SGD(
                 groups, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay, foreach=True
             )
@@ -45,12 +44,12 @@ def lr_scale(recipe: Mapping[str, Any], *, epoch: int, step: int, steps: int) ->
         step: training steps of the run before this one.
         steps: of the whole run, all its epochs.
     """
-    drop, warm, decay = recipe["lr_drop_epoch"], recipe.get("lr_warmup_steps", 0), recipe.get("lr_decay", "none")
+    drop, warm = recipe["lr_drop_epoch"], recipe["lr_warmup_steps"]
     scale = 1.0 / recipe["lr_drop_factor"] if drop and epoch > drop else 1.0
     if step < warm:
         return float(scale * (step + 1) / warm)
     part = (step - warm) / max(1, steps - warm)  # of the way down
-    match decay:
+    match recipe["lr_decay"]:
         case "cosine":
             scale *= 0.5 * (1.0 + math.cos(math.pi * part))
         case "linear":
